@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,33 +9,15 @@ import pytest
 
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE
+from e2e_parts.loop_devices import beginning, loop_device
 
 NONE = ("--network", "none")
 
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[str]:
-    """A loop device of eight MiB that begins with "host"."""
-    backing = tmp_path / "backing"
-    with backing.open("wb") as file:
-        file.write(b"host")
-        file.truncate(8 << 20)
-    try:
-        made = subprocess.run(["losetup", "-f", "--show", backing], capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("needs losetup (Debian package mount)")
-    if made.returncode:
-        pytest.skip(f"needs loop devices: {made.stderr.strip()}")
-    yield made.stdout.strip()
-    subprocess.run(["losetup", "-d", made.stdout.strip()], check=True)
-
-
-def content(device: str) -> bytes:
-    fd = os.open(device, os.O_RDONLY)
-    try:
-        return os.pread(fd, 16, 0)
-    finally:
-        os.close(fd)
+    with loop_device(tmp_path / "backing") as made:
+        yield made
 
 
 def test_a_block_device_of_the_host(docker: Client, device: str) -> None:
@@ -49,11 +29,11 @@ def test_a_block_device_of_the_host(docker: Client, device: str) -> None:
     """
     said = docker.out("run", "--rm", *NONE, "--device", f"{device}:/dev/data", IMAGE, "sh", "-c", script)
     assert said.split("\n") == ["host block special file", "0"]
-    assert content(device).startswith(b"guest\0")
+    assert beginning(device).startswith(b"guest\0")
     refused = "(echo x > /dev/data) 2>/dev/null || echo refused; head -c 5 /dev/data"
     said = docker.out("run", "--rm", *NONE, "--device", f"{device}:/dev/data:r", IMAGE, "sh", "-c", refused)
     assert said == "refused\nguest"
-    assert content(device).startswith(b"guest\0")
+    assert beginning(device).startswith(b"guest\0")
 
 
 def test_others_are_refused(docker: Client) -> None:

@@ -21,6 +21,7 @@ from corten.machines import (
     commit,
     console,
     create,
+    devices,
     guest_files,
     jobs,
     life,
@@ -36,6 +37,7 @@ from corten.spec.docker.machine import (
     MachineBackup,
     MachineClone,
     MachineCreate,
+    MachineDevice,
     MachineDisk,
     MachineExec,
     MachineNetwork,
@@ -189,6 +191,17 @@ async def take_in_base(call: Call) -> web.StreamResponse:
 async def write_into_base(call: Call) -> web.StreamResponse:
     machine = call.machines.get(call.path["id"])
     return json_answer({"Chain": await commit.commit(call.machines, machine, call.path["name"])})
+
+
+async def add_device(call: Call) -> web.StreamResponse:
+    machine = call.machines.get(call.path["id"])
+    return json_answer({"Name": await devices.add(call.machines, machine, await call.body(MachineDevice))}, 201)
+
+
+async def remove_device(call: Call) -> web.StreamResponse:
+    asked = MachineDevice(kind=call.path["kind"], address=call.path["address"])
+    await devices.remove(call.machines, call.machines.get(call.path["id"]), asked)
+    return empty()
 
 
 async def connect(call: Call) -> web.StreamResponse:
@@ -375,6 +388,8 @@ ROUTES = (
     Route("DELETE", "/vms/{id}/disks/{name}", remove_disk),
     Route("POST", "/vms/{id}/disks/{name}/rebase", take_in_base),
     Route("POST", "/vms/{id}/disks/{name}/commit", write_into_base),
+    Route("POST", "/vms/{id}/devices", add_device),
+    Route("DELETE", "/vms/{id}/devices/{kind}/{address}", remove_device),
     Route("POST", "/vms/{id}/networks", connect),
     Route("DELETE", "/vms/{id}/networks/{name}", disconnect),
     Route("GET", "/vms/{id}/snapshots", list_snapshots),

@@ -89,10 +89,10 @@ vm_commit | vm commit | Write what a machine's disk has into what it is based on
 vm_console | vm console, vm attach | Use a machine's serial console in this terminal
 vm_cp | vm cp | Copy a file between a machine and here, by QEMU's agent there
 vm_create | vm create | Make a virtual machine
-vm_device_add | vm device add | Plug a disk or a network into a machine
+vm_device_add | vm device add | Plug a disk, a device of the host or a network into a machine
 vm_device_eject | vm device eject | Take the CD out of a machine's drive
 vm_device_insert | vm device insert | Put a CD into a machine's drive
-vm_device_rm | vm device rm, vm device remove | Take a disk or a network out of a machine
+vm_device_rm | vm device rm, vm device remove | Take a disk, a device of the host or a network out of a machine
 vm_exec | vm exec | Run a program in a machine, by QEMU's agent there
 vm_export | vm export | Write a machine to one archive, with its disks
 vm_import | vm import | Make a machine of an archive that vm export has written

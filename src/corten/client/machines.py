@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from corten.spec.docker.machine import (
         MachineBackup,
         MachineCreate,
+        MachineDevice,
         MachineDisk,
         MachineExec,
         MachineNetwork,
@@ -77,6 +78,16 @@ def add_disk(client: Client, ref: str, disk: MachineDisk) -> str:
     made: Json = answer.json()
     answer.close()
     return str(made["Name"])
+
+
+def add_device(client: Client, ref: str, device: MachineDevice) -> str:
+    answer: Json = client.call("POST", at(ref, "/devices"), None, device.given_json())
+    return str(answer["Name"])
+
+
+def take_out_device(client: Client, ref: str, device: MachineDevice) -> None:
+    kind, address = (named("device", text) for text in (device.kind, device.address))
+    client.call("DELETE", at(ref, f"/devices/{kind}/{address}"))
 
 
 def rebase(client: Client, ref: str, disk: str, onto: str) -> list[str]:

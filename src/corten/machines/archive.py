@@ -32,7 +32,7 @@ from corten.aio.threads import DISK, run_uncancelled, to_disk_thread
 from corten.errors import Conflict, Invalid
 from corten.kernel.full_disk import writing
 from corten.kernel.sync import sync_directory
-from corten.machines import create, images, plan, run
+from corten.machines import create, images, passthrough, plan, run
 from corten.machines.disks import BASE_OF
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
@@ -72,6 +72,7 @@ def check(machines: Machines, machine: Machine) -> None:
     record = machine.record
     if record.state.running or record.saved:
         raise Conflict(f"machine {machine.name} is running or saved: stop it first")
+    passthrough.refuse(machine, "be exported")
     if record.snapshots:
         raise Conflict(f"machine {machine.name} has snapshots, which stay with their disks: remove them first")
 
@@ -222,6 +223,7 @@ async def unpacked(
     is left when it fails. Invalid, Conflict, NotFound, Exhausted."""
     reader = _Reader(pieces)
     described = await _described(reader)
+    passthrough.refuse_foreign(described.config.devices)
     config = create.with_kernel(described.config, kernel, initrd)
     name = name or described.name
     create.check_name(machines, name)

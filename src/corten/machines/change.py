@@ -4,12 +4,13 @@ be, and otherwise with its next start."""
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import Any
 
 from corten.errors import Conflict, CortenError, Failed, Invalid, NotFound
-from corten.machines import agent, blocks, create, limits, run
+from corten.machines import agent, block_devices, blocks, create, limits, passthrough, run
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.machines.processors import plug_cpus
@@ -102,7 +103,7 @@ def _net_rate(machines: Machines, machine: Machine, limits: str) -> str:
 
 
 async def _limit(machines: Machines, machine: Machine, name: str, asked: MachineLimits) -> str:
-    disk = next((one for one in machine.record.disks if name in (one.serial, one.volume)), None)
+    disk = next((one for one in machine.record.disks if name in one.names), None)
     if disk is None:
         raise NotFound(f"machine {machine.name} has no disk {name}")
     before, disk.limits = disk.limits, limits.merged(disk.limits, asked)
@@ -118,7 +119,9 @@ async def _limit(machines: Machines, machine: Machine, name: str, asked: Machine
 
 async def _grow(machines: Machines, machine: Machine, volume: str, text: str) -> str:
     """A disk becomes larger; its guest sees that at once."""
-    disk = next((one for one in machine.record.disks if volume in (one.volume, one.serial)), None)
+    disk = next((one for one in machine.record.disks if volume in one.names), None)
+    if disk is not None and disk.device:
+        raise Conflict(f"disk {volume} is device {disk.device} of this host, which is as large as it is")
     if disk is None or not disk.volume:
         raise NotFound(f"machine {machine.name} has no disk {volume}")
     try:
@@ -156,36 +159,46 @@ async def add_disk(machines: Machines, machine: Machine, asked: MachineDisk) -> 
         try:
             create.check_disk(asked)
             disk = await create.make_disk(machines, machine.name, index, asked, made)
-            create.check_number([*record.disks, disk], record.networks)
-            if not disk.read_only:
+            create.check_number([*record.disks, disk], record.networks, passthrough.places(record.devices))
+            if disk.volume and not disk.read_only:
                 create.check_free(machines, disk.volume, made=made)
             if record.state.running:
                 await _plug_disk(machines, machine, disk)
+            elif disk.device:
+                os.close(await block_devices.opened(machines, "", disk.device, disk.read_only))
         except BaseException:
             machines.disks.discard(made)
             raise
         record.disks.append(disk)
-        machines.volumes.hold(disk.volume, machine.id)
+        if disk.volume:
+            machines.volumes.hold(disk.volume, machine.id)
         machines.save(machine)
         machines.disks.keep(made)
     machines.publish(machine, "device-add", device=disk.serial)
     return disk.serial
 
 
-def _free_slot(machine: Machine) -> int:
-    """Conflict when there is none."""
+def free_slot(machine: Machine) -> int:
+    """A port of a machine that runs. Conflict when there is none."""
     begun = machine.record.begun
     free = set(range(begun.ports)) - set(begun.places.values())
     if not free:
-        raise Conflict(f"machine {machine.name} has {begun.ports} disks and networks, and room for more when it is off")
+        raise Conflict(
+            f"machine {machine.name} has {begun.ports} disks, networks and devices, and room for more when it is off"
+        )
     return min(free)
 
 
 async def _plug_disk(machines: Machines, machine: Machine, disk: Disk) -> None:
-    task, slot = machine.task, _free_slot(machine)
+    task, slot = machine.task, free_slot(machine)
     assert task is not None
     with ExitStack() as held:
-        layers, fds = machines.disks.open(disk.volume, disk.read_only, held)
+        if disk.device:
+            layers = block_devices.layers(disk)
+            fds = [await block_devices.opened(machines, "", disk.device, disk.read_only)]
+            held.callback(os.close, fds[0])
+        else:
+            layers, fds = machines.disks.open(disk.volume, disk.read_only, held)
         sets = [_SETS + slot * 64 + level for level in range(len(layers))]
         async with AsyncExitStack() as undo:
             for number, fd in zip(sets, fds, strict=True):
@@ -206,7 +219,7 @@ async def _quietly(task: MachineTask, command: str, **arguments: Any) -> None:
         await task.ask(command, (), **arguments)
 
 
-async def _unplug(machine: Machine, device: str) -> None:
+async def unplug(machine: Machine, device: str) -> None:
     """The guest has given it up when this returns. Conflict when it does not.
 
     It is asked again every few seconds: a guest that has just begun to run again may miss a press of the slot's button
@@ -252,14 +265,14 @@ async def remove_disk(machines: Machines, machine: Machine, name: str) -> None:
     """By its name or its volume; the volume stays. Conflict for what cannot leave a machine that runs."""
     async with machine.lock:
         record = machine.record
-        disk = next((one for one in record.disks if name in (one.serial, one.volume)), None)
+        disk = next((one for one in record.disks if name in one.names), None)
         if disk is None:
             raise NotFound(f"machine {machine.name} has no disk {name}")
         if record.state.running:
             if disk.bus != "virtio":
                 raise Conflict(f"disk {name} is on the bus {disk.bus}, and cannot be removed while the machine runs")
             slot = record.begun.places[disk.serial]
-            await _unplug(machine, f"disk{slot}")
+            await unplug(machine, f"disk{slot}")
             assert machine.task is not None
             for node in reversed(await blocks.of(machine.task, slot)):
                 number = await blocks.fd_set(machine.task, node)
@@ -286,7 +299,7 @@ async def connect(machines: Machines, machine: Machine, reference: str, settings
             raise Conflict(f"machine {machine.name} is in network {network} already")
         if network in ("none", "host"):
             raise Invalid(f"a machine has interfaces in networks with bridges, not in {network}")
-        create.check_number(record.disks, [*record.networks, network])
+        create.check_number(record.disks, [*record.networks, network], passthrough.places(record.devices))
         if record.state.running:
             await _plug_interface(machines, machine, network, settings)
         record.networks[network] = settings
@@ -295,7 +308,7 @@ async def connect(machines: Machines, machine: Machine, reference: str, settings
 
 
 async def _plug_interface(machines: Machines, machine: Machine, network: str, settings: EndpointSettings) -> None:
-    record, task, slot, taps = machine.record, machine.task, _free_slot(machine), GuestNamespace(-1, -1)
+    record, task, slot, taps = machine.record, machine.task, free_slot(machine), GuestNamespace(-1, -1)
     assert task is not None and machine.release is not None
     names = list(dict.fromkeys([record.name, *(settings.aliases or ()), record.id[:12]]))
     request = EndpointRequest(network, record.id, taps, settings, names=names, index=slot,
@@ -339,7 +352,7 @@ async def disconnect(machines: Machines, machine: Machine, reference: str) -> No
             raise NotFound(f"machine {machine.name} is not in network {reference}")
         if record.state.running and network in record.begun.places:
             slot = record.begun.places[network]
-            await _unplug(machine, f"interface{slot}")
+            await unplug(machine, f"interface{slot}")
             assert machine.task is not None
             await machine.task.ask("netdev_del", (), id=board.network(slot))
             await run.leave(machines, machine, network)

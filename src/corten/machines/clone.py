@@ -6,7 +6,7 @@ from pathlib import Path
 
 from corten.aio.threads import DISK, run_uncancelled
 from corten.errors import Conflict
-from corten.machines import create, images
+from corten.machines import create, images, passthrough
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.machines.records import Disk
@@ -20,6 +20,7 @@ async def clone(machines: Machines, machine: Machine, name: str, full: bool) -> 
         record = machine.record
         if record.state.running or record.saved:
             raise Conflict(f"machine {machine.name} is running or saved: stop it first")
+        passthrough.refuse(machine, "be cloned")
         if any(not one.external for one in record.snapshots) and not full:
             raise Conflict(f"machine {machine.name} has snapshots, which stay with their disks: clone it in full")
         name = name or f"{machine.name}-clone"

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from corten.engine.containers import names
 from corten.engine.volumes import MAKING
 from corten.errors import Conflict, CortenError, Invalid, NotFound
 from corten.guests import host
+from corten.machines import block_devices, passthrough
 from corten.machines.disks import DEFAULT_SIZE
 from corten.machines.images import check_path
 from corten.machines.machine import Machine
@@ -90,12 +91,18 @@ async def _create(
         disks = [await make_disk(machines, name, index, disk, made) for index, disk in enumerate(config.disks or ())]
         if config.cloud_init is not None:
             disks.append(Disk("cloud-init", "", "virtio", True))
-        check_number(disks, networks)
+        devices = await passthrough.wanted(machines, config.devices or ())
+        check_number(disks, networks, passthrough.places(devices))
         for disk in disks:
             if disk.volume and not disk.read_only:
                 check_free(machines, disk.volume, made=made)
+        with ExitStack() as held:  # all at once: none of them twice
+            for disk in disks:
+                if disk.device:
+                    held.callback(os.close, await block_devices.opened(machines, "", disk.device, disk.read_only))
         id = secrets.token_hex(32)
-        record = Record(id, name, times.now(), str(uuid.uuid4()), config, disks, networks)
+        config = config.replace(devices=None)  # those that it has now are the record's
+        record = Record(id, name, times.now(), str(uuid.uuid4()), config, disks, networks, devices=devices)
         machine = Machine(record, machines.settings.directory / id)
         machine.directory.mkdir(mode=0o700, parents=True)
         try:
@@ -208,6 +215,10 @@ def check_disk(disk: MachineDisk) -> None:
         raise Invalid(f'no bus of disks: "{disk.bus}"; there are {", ".join(BUSES)}')
     if disk.cdrom and disk.bus not in ("", "ide"):
         raise Invalid("a CD is on the bus ide")
+    if disk.device and (disk.volume or disk.size or disk.source or disk.image or disk.backing):
+        raise Invalid(f"a disk is device {disk.device} of this host or a volume, and not both")
+    if disk.device and disk.cdrom:
+        raise Invalid(f"device {disk.device} of this host is a disk and no CD, of which a copy is made")
 
 
 def networks_of(machines: Machines, config: MachineCreate) -> dict[str, EndpointSettings]:
@@ -230,6 +241,9 @@ def networks_of(machines: Machines, config: MachineCreate) -> dict[str, Endpoint
 
 async def make_disk(machines: Machines, name: str, index: int, disk: MachineDisk, made: list[str]) -> Disk:
     """The volume is made when there is none of that name: unsettled, and one more of `made`."""
+    check_disk(disk)
+    if disk.device:
+        return Disk(f"disk{index}", "", disk.bus or "virtio", disk.read_only, device=disk.device)
     volume = disk.volume or f"{name}-disk{index}"
     is_new = all(each.name != volume for each in machines.volumes.list())
     given = {"size": disk.size, "from": disk.source, "image": disk.image, "backing": disk.backing}
@@ -245,14 +259,14 @@ async def make_disk(machines: Machines, name: str, index: int, disk: MachineDisk
     return Disk(f"disk{index}", volume, bus, disk.read_only or disk.cdrom, disk.cdrom)
 
 
-def check_number(disks: Sequence[Disk], networks: Collection[str]) -> None:
+def check_number(disks: Sequence[Disk], networks: Collection[str], others: Collection[str] = ()) -> None:
     """Invalid for more than there is room for."""
     if len(disks) > _MOST_DISKS:
         raise Invalid(f"a machine has at most {_MOST_DISKS} disks, not {len(disks)}")
     if sum(disk.bus == "ide" for disk in disks) > 6:
         raise Invalid("there is room for 6 disks on the bus ide")
-    if len(disks) + len(networks) > board.PORTS:
-        raise Invalid(f"a machine has at most {board.PORTS} disks and networks, not {len(disks) + len(networks)}")
+    if (count := len(disks) + len(networks) + len(others)) > board.PORTS:
+        raise Invalid(f"a machine has at most {board.PORTS} disks, networks and devices, not {count}")
 
 
 def check_free(machines: Machines, volume: str, own: str = "", made: Collection[str] = ()) -> None:

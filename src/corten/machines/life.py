@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from corten.aio.threads import to_removal_thread
 from corten.errors import Conflict, CortenError, Failed, Unavailable
-from corten.machines import migration, records, run, state
+from corten.machines import migration, passthrough, records, run, state
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.tasks.contract import Exit
@@ -72,6 +72,7 @@ async def save(machines: Machines, machine: Machine) -> None:
     """Its memory goes to a file, and it is off; the next start goes on from there. When that fails it goes on now."""
     async with machine.lock:
         task = machines.task(machine)
+        passthrough.refuse(machine, "be saved")
         ended = machine.ended()
         await task.ask("stop")
         before = machine.record.state.stopped

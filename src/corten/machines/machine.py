@@ -12,7 +12,6 @@ from corten.machines.records import Record
 from corten.network.endpoint import Endpoint
 from corten.tasks.contract import Exit
 from corten.tasks.machine_tasks import MachineTask
-from corten.vm.board import Board
 
 if TYPE_CHECKING:
     from corten.machines.migration import Incoming, Outgoing
@@ -25,7 +24,6 @@ class Machine:
     lock        held while the machine changes; reading never takes it
     task        the present run, None between runs
     release     gives back what the present run acquired, in reverse order
-    board       what the present run began with; None for one that an earlier daemon began
     waiters     of those who wait for the end of a run
     incoming    while it comes from another daemon; `outgoing` while it goes to one (see `migration`)
     gone        it was removed
@@ -36,7 +34,6 @@ class Machine:
         self.lock = asyncio.Lock()
         self.task: MachineTask | None = None
         self.release: AsyncExitStack | None = None
-        self.board: Board | None = None
         self.endpoints: dict[str, Endpoint] = {}
         self.waiters: set[asyncio.Future[Exit]] = set()
         self.delay = 0.5  # seconds, of the last restart by its policy

@@ -27,11 +27,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`directory`: <data-root>/machines, with a directory for each. `name_servers` of this machine, for guests."""
+    """`directory`: <data-root>/machines, with a directory for each. `name_servers` of this machine, for guests. `host`
+    has its /sys and /dev."""
 
     directory: Path
     cgroup_parent: str
     name_servers: Callable[[], list[str]]
+    host: Path = Path("/")
 
 
 class Machines:

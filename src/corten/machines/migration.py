@@ -40,7 +40,7 @@ import msgspec
 from corten.aio import turns
 from corten.aio.threads import to_disk_thread
 from corten.errors import Conflict, CortenError, Failed, Invalid, NotFound, StartFailed, Unavailable
-from corten.machines import blocks, create, images, plan, records, run, state
+from corten.machines import blocks, create, images, passthrough, plan, records, run, state
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.machines.records import Begun, Disk, Record
@@ -54,6 +54,7 @@ from corten.tasks import answers
 from corten.tasks.machine_tasks import MachineTask
 from corten.units.durations import in_go
 from corten.vm import board
+from corten.vm.passthrough import CONTROLLER
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -139,6 +140,7 @@ async def description(machines: Machines, machine: Machine) -> Json:
     record = machine.record
     if machine.task is None or record.state.status != "running":
         raise Conflict(f"machine {machine.name} is not running")
+    passthrough.refuse(machine, "move")
     if any(disk.cdrom or (disk.volume and disk.read_only) for disk in record.disks):
         raise Conflict(f"machine {machine.name} has a CD or a read-only disk: take it out first")
     if record.snapshots:
@@ -423,11 +425,13 @@ def _decoded(body: Json) -> Moved:
 
 def _checked(machines: Machines, moved: Moved) -> Moved:
     """What another daemon says is held to what this one makes itself. Invalid, NotFound."""
+    passthrough.refuse_foreign(moved.config.devices)
     config = create.filled(moved.config.replace(networks=moved.networks))
     if create.networks_of(machines, config).keys() != moved.networks.keys():
         raise Invalid("networks of a machine are described by their names")
     create.check_number(moved.disks, moved.networks)
     begun, devices = moved.begun, [*(disk.serial for disk in moved.disks), *moved.networks]
+    devices += [CONTROLLER] * (CONTROLLER in begun.places)
     places = [begun.places.get(name, -1) for name in devices]
     if not len(set(devices)) == len(devices) == len(set(places)) or not all(
         0 <= n < begun.ports <= board.PORTS for n in places

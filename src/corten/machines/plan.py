@@ -6,11 +6,12 @@ import os
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from corten.aio.threads import answered
 from corten.errors import Conflict, NotFound
 from corten.guests import host
+from corten.machines import block_devices, passthrough
 from corten.machines.create import MODELS
 from corten.machines.disks import given
 from corten.machines.images import own_files
@@ -19,10 +20,14 @@ from corten.machines.machines import Machines
 from corten.machines.records import Begun
 from corten.vm import board
 from corten.vm.board import Board, BoardDisk, BoardInterface, Layer
+from corten.vm.passthrough import CONTROLLER
 
 # Each port costs some milliseconds of the pause of a migration: QEMU looks at all of them when it reads a state.
 _PORTS, _MORE = 8, 4  # there are at least so many, and so many more than devices at the start
 CD, VARIABLES, STATE, TPM = "cloud-init.iso", "uefi-variables.qcow2", "state", "tpm"
+
+
+Devices = Literal["opened", "shown", "none"]
 
 
 class Planned(NamedTuple):
@@ -35,15 +40,19 @@ class Planned(NamedTuple):
 def begun(machine: Machine) -> Begun:
     """Of a run that does not go on from a state."""
     record, config = machine.record, machine.record.config
-    names = [*(disk.serial for disk in record.disks), *record.networks]
+    names = [*(disk.serial for disk in record.disks), *record.networks, *passthrough.places(record.devices)]
     ports = min(max(_PORTS, len(names) + _MORE), board.PORTS)
     return Begun(config.memory, config.cpus, {name: place for place, name in enumerate(names)}, ports)
 
 
-async def planned(machines: Machines, machine: Machine, begun: Begun, held: ExitStack) -> Planned:
-    """`held` closes the descriptors. Unsupported without QEMU, NotFound and Corrupt for lost files."""
+async def planned(
+    machines: Machines, machine: Machine, begun: Begun, held: ExitStack, devices: Devices = "opened"
+) -> Planned:
+    """`held` closes the descriptors. `devices` of this host are opened for a run; are in the board alone, for a person;
+    or are left out. Unsupported without QEMU, NotFound and Corrupt for lost files; errors of `block_devices` and
+    `passthrough`."""
     record, config = machine.record, machine.record.config
-    fds = []
+    fds: list[int] = []
     for path in _firmware_files(machine):
         if config.firmware == "kernel":  # named by a client, and anything by now
             fds.append(await answered(partial(given, str(path)), str(path), os.close))
@@ -52,7 +61,14 @@ async def planned(machines: Machines, machine: Machine, begun: Begun, held: Exit
             fds.append(_open(path, os.O_RDWR if config.firmware == "uefi" else os.O_RDONLY, held))
     disks = []
     for disk in record.disks:
-        if disk.volume:
+        if disk.device:
+            if devices == "none":
+                continue
+            layers, opened = block_devices.layers(disk), [-1]
+            if devices == "opened":
+                opened = [await block_devices.opened(machines, record.id, disk.device, disk.read_only)]
+                held.callback(os.close, opened[0])
+        elif disk.volume:
             layers, opened = machines.disks.open(disk.volume, disk.read_only, held)
         elif disk.empty:
             layers, opened = (), []
@@ -60,6 +76,13 @@ async def planned(machines: Machines, machine: Machine, begun: Begun, held: Exit
             layers, opened = (Layer("raw", True),), [_open(machine.directory / CD, os.O_RDONLY, held)]
         disks.append(BoardDisk(disk.serial, layers, begun.places[disk.serial], disk.bus, disk.read_only, disk.cdrom))
         fds += opened
+    if devices == "opened":
+        passed, opened = await passthrough.opened(machines, record, begun, held)
+        fds += opened
+    elif devices == "shown":
+        passed = passthrough.shown(record, begun)
+    else:
+        passed = ()
     accelerator = await machines.guests.accelerator()
     model = MODELS[config.network_model]
     now = {name: endpoint.mac for name, endpoint in machine.endpoints.items()}
@@ -81,6 +104,8 @@ async def planned(machines: Machines, machine: Machine, begun: Begun, held: Exit
         ports=begun.ports,
         secure_boot=config.secure_boot,
         tpm=config.tpm,
+        passed=passed,
+        usb=begun.places.get(CONTROLLER, -1),
     )
     return Planned(made, fds)
 
@@ -89,10 +114,12 @@ def paths(machines: Machines, machine: Machine) -> list[str]:
     """Of the files, in the same order: for a person."""
     found = [str(path) for path in _firmware_files(machine)]
     for disk in machine.record.disks:
-        if disk.empty:
-            continue
-        files = [file.path for file in machines.disks.chain(disk.volume)] if disk.volume else [machine.directory / CD]
-        found += map(str, files)
+        if disk.device:
+            found.append(disk.device)
+        elif disk.volume:
+            found += [str(file.path) for file in machines.disks.chain(disk.volume)]
+        elif not disk.empty:
+            found.append(str(machine.directory / CD))
     return found
 
 
@@ -119,5 +146,7 @@ async def shown(machines: Machines, machine: Machine) -> list[str]:
     with ExitStack() as held:
         if machine.record.config.cloud_init is not None and not (machine.directory / CD).exists():
             raise Conflict(f"machine {machine.name} has not been started: its CD for cloud-init is made then")
-        made = machine.board or (await planned(machines, machine, begun(machine), held)).board
-    return board.shown(made, paths(machines, machine), [f"tap{index}" for index in range(len(made.interfaces))])
+        now = machine.record.begun if machine.record.state.running else begun(machine)
+        made = (await planned(machines, machine, now, held, "shown")).board
+    files = paths(machines, machine) + await passthrough.usb_paths(machines, machine.record)
+    return board.shown(made, files, [f"tap{index}" for index in range(len(made.interfaces))])

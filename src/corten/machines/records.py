@@ -14,6 +14,7 @@ from corten.spec.docker.struct import Struct
 from corten.spec.json import Json
 from corten.store.table import Table
 from corten.vm import board
+from corten.vm.passthrough import Kind
 
 KIND = "machine"
 Status = Literal["created", "incoming", "running", "paused", "exited", "removing"]
@@ -46,7 +47,7 @@ class Limits(msgspec.Struct, omit_defaults=True):
 
 class Disk(msgspec.Struct, omit_defaults=True):
     """`serial` is how the guest finds it. `volume`: of the driver `disk`, "" for the CD of cloud-init, and for a drive
-    without a CD."""
+    without a CD, and for a block device of this host, whose path is `device`."""
 
     serial: str
     volume: str
@@ -54,16 +55,34 @@ class Disk(msgspec.Struct, omit_defaults=True):
     read_only: bool = False
     cdrom: bool = False
     limits: Limits = msgspec.field(default_factory=Limits)
+    device: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By which a client may mean it."""
+        return tuple(filter(None, (self.serial, self.volume, self.device)))
 
     @property
     def empty(self) -> bool:
         return self.cdrom and not self.volume
 
 
+class HostDevice(msgspec.Struct, frozen=True):
+    """A device of this host that the machine drives by itself, as `vm.passthrough` has it; a USB device may be another
+    one of that address with each start."""
+
+    kind: Kind
+    address: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}={self.address}"
+
+
 class Begun(msgspec.Struct, omit_defaults=True):
     """What a run has begun with: bytes of memory and processors, to which more are plugged in; and where each disk (by
-    its serial) and each interface (by its network) is, see `vm.board`, and `ports` how many there can be. A
-    run that goes on from a state has the same."""
+    its serial), each interface (by its network) and each of the host's devices (by its name, and `CONTROLLER` of those
+    of USB) is, see `vm.board`, and `ports` how many there can be. A run that goes on from a state has the same."""
 
     memory: int = 0
     cpus: int = 0
@@ -99,6 +118,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     addresses   of the last run, by network: the next one has them again where they are free
     backups     the last backup of each disk, a volume, by the disk's serial
     begun       of the present run, or of the one that was saved
+    devices     of this host, but for block devices, which are disks
     saved       its memory and state are in the file `state`, and the next start goes on from there
     reverting   the external snapshot that its disks are being put back to: a start of the daemon completes that
     """
@@ -118,6 +138,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     saved: bool = False
     reverting: str = ""
     begun: Begun = msgspec.field(default_factory=Begun)
+    devices: list[HostDevice] = []
     restart_count: int = 0
     state: State = msgspec.field(default_factory=State)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from corten.aio.threads import alone
 from corten.errors import Conflict, CortenError, NotModified, Unavailable
 from corten.kernel.sync import sync_directory
-from corten.machines import cloud, limits, names, plan, state
+from corten.machines import cloud, limits, names, passthrough, plan, state
 from corten.machines.create import check_free
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
@@ -66,6 +66,8 @@ async def start_locked(
         raise Conflict(f"machine {machine.name} is being removed")
     if record.state.running:
         raise NotModified(f"machine {machine.name} runs already")
+    if begun is not None:
+        passthrough.refuse(machine, "go on from a state")
     for disk in record.disks:
         if disk.volume and not disk.read_only:
             check_free(machines, disk.volume, machine.id)
@@ -163,11 +165,11 @@ async def finish(machines: Machines, machine: Machine, task: MachineTask) -> Non
 @asynccontextmanager
 async def standing(machines: Machines, machine: Machine) -> AsyncIterator[MachineTask]:
     """A run of a machine that is off, for work that only QEMU does: no instruction of the guest is carried out, and it
-    is off again behind it. The caller holds the lock."""
+    is off again behind it. It has none of this host's devices. The caller holds the lock."""
     async with AsyncExitStack() as stack:
         taps = await _connect(machines, machine, stack)
         try:
-            await _begin(machines, machine, taps, None, paused=True)
+            await _begin(machines, machine, taps, None, paused=True, devices="none")
         finally:
             taps.close_taps()
         task = machine.task
@@ -184,6 +186,7 @@ async def _begin(
     begun: Begun | None,
     paused: bool = False,
     incoming: bool = False,
+    devices: plan.Devices = "opened",
 ) -> None:
     record = machine.record
     found = begun or plan.begun(machine)
@@ -200,7 +203,7 @@ async def _begin(
         if record.config.firmware == "uefi":
             template = board.SECURE_VARIABLES if record.config.secure_boot else board.VARIABLES
             await machines.disks.copy(Path(template), machine.directory / plan.VARIABLES)
-        made = await plan.planned(machines, machine, found, held)
+        made = await plan.planned(machines, machine, found, held, devices)
         made = made._replace(board=made.board._replace(paused=paused, incoming=incoming))
         request = Begin(
             record.id,
@@ -215,12 +218,11 @@ async def _begin(
         )
         given = [*made.fds, *(tap.fd for tap in taps.taps), *([asks] if asks >= 0 else [])]
         machine.task = await machines.supervisors.begin(request, given)
-        machine.board = made.board
     record.begun = found
     if begun is not None and record.config.cpus > begun.cpus:
         await _completed_or_ended(machines, machine, plug_cpus(machine.task, begun.cpus, record.config.cpus))
     for disk in record.disks:
-        if disk.limits != Limits():
+        if disk.limits != Limits() and not (devices == "none" and disk.device):
             await _completed_or_ended(machines, machine, limits.apply(machine, disk))
 
 
@@ -236,7 +238,7 @@ async def _completed_or_ended(machines: Machines, machine: Machine, work: Awaita
 
 
 async def ended(machine: Machine) -> None:
-    machine.task = machine.board = None
+    machine.task = None
     if machine.outgoing is not None:
         machine.outgoing.close()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from corten.errors import CortenError, Invalid
+from corten.machines import block_devices
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.machines.records import Disk, Limits
@@ -114,6 +117,7 @@ async def inspected(machines: Machines, machine: Machine) -> Json:
         "LogPath": str(machine.log_path),
         "Config": record.config.to_json(),
         "Disks": [_disk(machines, disk) for disk in record.disks],
+        "Devices": [{"Kind": device.kind, "Address": device.address} for device in record.devices],
         "Snapshots": snapshots(machine),
         "NetworkSettings": {
             "Ports": ports(machine),
@@ -181,6 +185,10 @@ def _disk(machines: Machines, disk: Disk) -> Json:
     }
     if disk.limits != Limits():
         shown["Limits"] = {key: getattr(disk.limits, name) for key, name in _LIMITS.items()}
+    if disk.device:
+        shown["Device"] = disk.device
+        with suppress(OSError):  # it is gone
+            shown["Size"] = block_devices.size(disk.device)
     if disk.volume:
         try:
             file = machines.disks.file(disk.volume)

@@ -12,7 +12,7 @@ import secrets
 from typing import NamedTuple
 
 from corten.errors import Conflict, Invalid, NotFound
-from corten.machines import blocks, external, run
+from corten.machines import blocks, external, passthrough, run
 from corten.machines.jobs import finished
 from corten.machines.life import halt
 from corten.machines.machine import Machine
@@ -49,6 +49,8 @@ async def create(machines: Machines, machine: Machine, name: str, kind: Kind) ->
         runs, memory, bases = record.state.running, record.state.running, dict[str, str]()
         if record.saved:
             raise Conflict(f"machine {machine.name} is saved: start it first")
+        if runs and not kind.disk_only:
+            passthrough.refuse(machine, "have a snapshot with its memory")
         _check(machines, machine, kind.external)
         if kind.external:
             memory = runs and not kind.disk_only

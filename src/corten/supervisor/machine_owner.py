@@ -32,7 +32,7 @@ from corten.supervisor.machine_stall import Stall
 from corten.supervisor.machine_talk import Talk
 from corten.supervisor.output import Output, Stdio
 from corten.supervisor.supervise import remove_directory
-from corten.vm import board, confine, tpm
+from corten.vm import board, confine, passthrough, tpm
 from corten.vm.qemu import lines, openable
 from corten.vm.tpm import Swtpm
 
@@ -109,7 +109,8 @@ class Owner:
             command = board.line(request.board, sockets, opened, given)
             self._pid, self._end_fd = confine.execute(
                 command.arguments, command.descriptors, errors, self._group.enter_self,
-                request.board.accelerator == "kvm",
+                request.board.accelerator == "kvm", jail=passthrough.jail(request.board.passed),
+                locked=passthrough.locked(request.board.passed, request.board.max_memory),
             )  # fmt: skip
         if any(request.leases):
             self._leases = Leases(self._loop, given, request.leases)

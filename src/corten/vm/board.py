@@ -13,11 +13,13 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from corten.vm import passthrough
 from corten.vm.machine import FIRST
+from corten.vm.passthrough import Passed
 
 Json = dict[str, Any]
 
-PORTS = 32  # at most, for disks and interfaces: those at the start and those that are plugged in
+PORTS = 32  # at most, for disks, interfaces and devices: those at the start and those that are plugged in
 MORE_MEMORY = "more"  # the device by which memory comes and goes
 BLOCK = 2 << 20  # bytes: its grain
 _FUNCTIONS = 8
@@ -31,10 +33,11 @@ SECURE_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
 
 
 class Layer(NamedTuple):
-    """One file of a disk: `raw` or `qcow2`."""
+    """One file of a disk: `raw` or `qcow2`. `device`: it is a block device of the host."""
 
     format: str
     read_only: bool
+    device: bool = False
 
 
 class BoardDisk(NamedTuple):
@@ -57,7 +60,8 @@ class BoardInterface(NamedTuple):
 
 class Board(NamedTuple):
     """`firmware`: bios, uefi or kernel. Memory in bytes. `ports`: for disks and interfaces. `paused`: it
-    begins with `cont`; `incoming`: and has the state of another machine by then."""
+    begins with `cont`; `incoming`: and has the state of another machine by then. `passed`: devices of the host; `usb`:
+    the place of their controller, -1 without one."""
 
     qemu: str
     accelerator: str
@@ -77,6 +81,8 @@ class Board(NamedTuple):
     tpm: bool = False
     paused: bool = False
     incoming: bool = False
+    passed: tuple[Passed, ...] = ()
+    usb: int = -1
 
 
 def decode(body: Json) -> Board:
@@ -85,7 +91,8 @@ def decode(body: Json) -> Board:
         BoardDisk(disk[0], tuple(Layer(*layer) for layer in disk[1]), *disk[2:]) for disk in body.get("disks") or ()
     )
     interfaces = tuple(BoardInterface(*each) for each in body.get("interfaces") or ())
-    return Board(**{**body, "disks": disks, "interfaces": interfaces})
+    passed = tuple(Passed(*each) for each in body.get("passed") or ())
+    return Board(**{**body, "disks": disks, "interfaces": interfaces, "passed": passed})
 
 
 def files(board: Board) -> list[tuple[str, bool]]:
@@ -99,7 +106,7 @@ def files(board: Board) -> list[tuple[str, bool]]:
         found.append(("variables", True))
     for disk in board.disks:
         found += [(node(disk.place, level), not layer.read_only) for level, layer in enumerate(disk.layers)]
-    return found
+    return found + [(passthrough.device_id(one), True) for one in board.passed if one.kind == "usb"]
 
 
 DIRECT = ("kernel", "initrd")  # of `files`: those that are opened as paths
@@ -126,8 +133,10 @@ def line(board: Board, sockets: Sockets, opened: Sequence[int], taps: Sequence[i
     given = [*sockets][: 4 if board.tpm else 3]
     first = FIRST + len(given)
     # QEMU takes copies of those of a set, and closes them; kernel and initrd it opens by their numbers.
-    sets = [argument for index, (name, _) in enumerate(files(board)) if name not in DIRECT
-            for argument in ("-add-fd", f"fd={first + index},set={index + 1}")]  # fmt: skip
+    # Those of devices are found again by their names, when the devices go.
+    named = {passthrough.device_id(one) for one in board.passed}
+    sets = [argument for index, (name, _) in enumerate(files(board)) if name not in DIRECT for argument in
+            ("-add-fd", f"fd={first + index},set={index + 1}" + f",opaque={name}" * (name in named))]  # fmt: skip
     names = [f"/dev/fdset/{index + 1}" for index in range(len(opened))]
     direct = {name: f"/proc/self/fd/{first + index}" for index, (name, _) in enumerate(files(board))}
     networks = [{"type": "tap", "id": network(one.place), "fd": str(first + len(opened) + index), "vhost": False}
@@ -190,7 +199,8 @@ def disk_nodes(place: int, layers: Sequence[Layer], names: Sequence[str]) -> lis
 
 def disk_node(name: str, layer: Layer, path: str, below: str | None) -> Json:
     """One of them, called `name`."""
-    file: Json = {"driver": "file", "filename": path, "locking": "off", "node-name": f"{name}-file"}
+    driver = "host_device" if layer.device else "file"
+    file: Json = {"driver": driver, "filename": path, "locking": "off", "node-name": f"{name}-file"}
     file |= {"read-only": layer.read_only, "discard": "unmap"}
     made: Json = {"driver": layer.format, "node-name": name, "file": file}
     made |= {"read-only": layer.read_only, "discard": "unmap"}
@@ -246,7 +256,7 @@ def _arguments(
         arguments += ["-netdev", json.dumps(made)]
     if more := more_memory(board):
         arguments += ["-object", json.dumps({"qom-type": "memory-backend-ram", "id": MORE_MEMORY, "size": more})]
-    for device in _devices(board):
+    for device in _devices(board, by_name):
         arguments += ["-device", json.dumps(device)]
     if board.incoming:
         arguments += ["-incoming", "defer"]
@@ -268,7 +278,7 @@ def _firmware(board: Board, names: dict[str, str], direct: dict[str, str]) -> li
     return ["-blockdev", json.dumps(code), "-blockdev", json.dumps(variables)]
 
 
-def _devices(board: Board) -> list[Json]:
+def _devices(board: Board, names: dict[str, str]) -> list[Json]:
     """Each at an address of its own, so that nothing depends on an order."""
     devices: list[Json] = [{"driver": "VGA", "addr": "1"}] if board.display else []
     devices += [
@@ -289,6 +299,10 @@ def _devices(board: Board) -> list[Json]:
     for order, disk in enumerate(board.disks):
         devices.append(disk_device(disk, order, on_ide.index(disk) if disk in on_ide else 0))
     devices += map(interface_device, board.interfaces)
+    if board.usb >= 0:
+        devices.append(passthrough.controller(port(board.usb)))
+    for one in board.passed:
+        devices.append(passthrough.device(one, port(one.place), names.get(passthrough.device_id(one), "")))
     if more_memory(board):
         devices.append({"driver": "virtio-mem-pci", "id": "memory", "bus": port(board.ports), "memdev": MORE_MEMORY,
                         "requested-size": 0, "block-size": BLOCK})  # fmt: skip

@@ -2,10 +2,11 @@
 
     pid, pidfd = execute(arguments, descriptors, errors, join)
 
-QEMU's own file system is /usr (read-only), the links into it, a /proc of its own processes, and, for KVM, a node of
-/dev/kvm that belongs to it. It is the first process of its PID namespace, in empty network, IPC and UTS namespaces; it
-has a user of its own, no key of another's, no capability and none to regain, and every descriptor that it has is in
-the list. Its system calls are filtered by itself (`-sandbox`), before a guest runs.
+QEMU's own file system is /usr (read-only), the links into it, a /proc of its own processes, for KVM a node of /dev/kvm
+that belongs to it, and nodes of VFIO for a guest that has devices of the host (`vm.passthrough`). It is the first
+process of its PID namespace, in empty network, IPC and UTS namespaces; it has a user of its own, no key of another's,
+no capability and none to regain, and every descriptor that it has is in the list. Its system calls are filtered by
+itself (`-sandbox`), before a guest runs.
 
 The user is `USERS` + the number of its PID namespace, which is a kernel's own: no two machines that run have the same
 one, whichever daemons of whichever containers have started them, so none can trace another, or use up what it may have.
@@ -31,6 +32,7 @@ from corten.kernel import mount as m
 from corten.kernel import process as p
 from corten.kernel import syscall as sys
 from corten.vm.machine import FIRST
+from corten.vm.passthrough import Link, Node
 
 USERS = 0x7E000000  # the first of `_MOST` users
 _MOST = 1 << 24
@@ -43,6 +45,7 @@ _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")  # into /usr, where 
 _LOCKED = m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV
 _FILES = 1024
 _PROCESSES = 256  # threads
+_NAMES, _NAMES_OF_ONE = 64, 8  # of files in its root: usual ones, and those of a device of the host's
 _SPARE = 512  # descriptors are put aside from here on while they are moved
 _GIFT = b"\0"  # beside a descriptor
 _ENVIRONMENT = {"PATH": "/usr/bin", "LC_ALL": "C.UTF-8", "HOME": "/"}
@@ -55,9 +58,12 @@ def execute(
     join: Callable[[], None],
     kvm: bool,
     largest: int = -1,
+    jail: Sequence[Node | Link] = (),
+    locked: int = 0,
 ) -> tuple[int, int]:
     """(pid, pidfd) of QEMU, which has `descriptors` as 3, 4, 5... and `errors` as 0, 1 and 2. They stay the caller's.
-    No file that it writes to gets more than `largest` bytes; -1: as many as it likes.
+    No file that it writes to gets more than `largest` bytes; -1: as many as it likes. `jail`: what its root has of the
+    host's devices; `locked`: bytes of memory that it may have locked for them.
 
     `join` is called in the new process while it is still root, for control groups. It is killed when the calling thread
     ends. StartFailed with what went wrong before the program ran.
@@ -68,9 +74,12 @@ def execute(
         return [errors] * FIRST + [*descriptors]
 
     def finish(user: int) -> None:
-        enter_root([_device_of_kvm(user)] if kvm else [])
+        put = [_device_of_kvm(user)] if kvm else []
+        enter_root([*put, *(_placed(each, user) for each in jail)], _NAMES + _NAMES_OF_ONE * len(jail))
         if largest >= 0:
             limit(resource.RLIMIT_FSIZE, largest)
+        if locked:
+            _allow_locked(locked)
         drop_rights(user)
 
     pid, pidfd, _ = spawn(arguments, prepare, finish)
@@ -161,7 +170,29 @@ def _device_of_kvm(owner: int) -> Callable[[], None]:
     return make
 
 
-def enter_root(others: Sequence[Callable[[], None]], names: int = 64, whole_proc: bool = False) -> None:
+def _placed(one: Node | Link, owner: int) -> Callable[[], None]:
+    device = os.stat(f"/{one.path}").st_rdev if isinstance(one, Node) else 0
+
+    def make() -> None:
+        os.makedirs(os.path.dirname(one.path), 0o755, exist_ok=True)
+        if isinstance(one, Link):
+            os.symlink(one.target, one.path)
+        else:
+            os.mknod(one.path, stat.S_IFCHR | 0o600, device)
+            os.chown(one.path, owner, owner)
+
+    return make
+
+
+def _allow_locked(size: int) -> None:
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (size, size))
+    except ValueError:
+        text = f"a guest with a device of the host needs {size} bytes of locked memory, and this process may have fewer"
+        raise OSError(errno.EPERM, text) from None
+
+
+def enter_root(others: Sequence[Callable[[], None]], names: int = _NAMES, whole_proc: bool = False) -> None:
     """A root of at most `names` names, with /usr and a /proc; each of `others` puts more into the working directory,
     which is that root, still to be written to."""
     links = [(name, os.readlink(f"/{name}")) for name in _LINKS if os.path.islink(f"/{name}")]

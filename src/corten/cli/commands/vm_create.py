@@ -52,10 +52,16 @@ COMMAND = Command(
         flag("cloud-init-network", STRING, "File for cloud-init's network (network-config), instead of ours"),
         flag("cpus", INT, "Processors (default 1)"),
         flag(
+            "device",
+            LIST,
+            "Device of the host: a block device as one more disk (/dev/sdb, /dev/sdb:ro), pci=0000:01:00.0, mdev=UUID, "
+            "usb=VENDOR:PRODUCT or usb=BUS.NUMBER",
+        ),
+        flag(
             "disk",
             LIST,
             "Disk: a size (20g), an image that is copied (FILE.qcow2), a volume, or KEY=VALUE,... with "
-            "volume, size, from, image, clone, bus=virtio|ide, readonly",
+            "volume, size, from, image, clone, device=/dev/sdb, bus=virtio|ide, readonly",
         ),
         flag("display", BOOL, "With a screen: see 'vm vnc' and 'vm screenshot'"),
         flag("firmware", STRING, "bios, uefi, or kernel (default bios)"),

@@ -6,7 +6,7 @@ import os
 
 from corten.cli.errors import CommandError
 from corten.spec.docker.host_config import RestartPolicy
-from corten.spec.docker.machine import CloudInit, MachineCreate, MachineDisk
+from corten.spec.docker.machine import CloudInit, MachineCreate, MachineDevice, MachineDisk
 from corten.spec.docker.struct import UNSET
 
 TYPE_CHECKING = False
@@ -25,7 +25,9 @@ _KEYS = {
     "backing": "backing",
     "clone": "backing",
     "bus": "bus",
+    "device": "device",
 }
+_DEVICES = ("pci", "mdev", "usb")
 _LETTERS = "kmgtp"
 _MAX_FILE = 1 << 20
 
@@ -33,12 +35,15 @@ _MAX_FILE = 1 << 20
 def machine(flags: Flags) -> MachineCreate:
     """The request. Raises CommandError for what cannot be."""
     disks = [parse_disk(text) for text in flags.many("disk")]
+    given = [parse_device(text) for text in flags.many("device")]
+    disks += [each for each in given if isinstance(each, MachineDisk)]
     disks += [parse_disk(text).replace(cdrom=True) for text in flags.many("cdrom")]
     if (flags.on("uefi") or flags.on("secure-boot")) and flags.text("firmware") not in ("", "uefi"):
         raise CommandError("conflicting options: --firmware with --uefi or --secure-boot")
     of_host = str if flags.text("image") else _path
     values: dict[str, Any] = {
         "disks": disks or None,
+        "devices": [each for each in given if isinstance(each, MachineDevice)] or UNSET,
         "memory": flags.number("memory") or UNSET,
         "max_memory": flags.number("max-memory") or UNSET,
         "cpus": flags.number("cpus") or UNSET,
@@ -76,6 +81,20 @@ def parse_disk(text: str) -> MachineDisk:
     return MachineDisk(volume=text)
 
 
+def parse_device(text: str) -> MachineDisk | MachineDevice:
+    """ "/dev/sdb", "/dev/sdb:ro", "pci=0000:01:00.0", "mdev=UUID", "usb=046d:c52b", "usb=3.5". CommandError."""
+    kind, _, address = text.partition("=")
+    if kind in _DEVICES and address:
+        return MachineDevice(kind=kind, address=address)
+    path, colon, access = text.rpartition(":")
+    if colon and access in ("ro", "rw"):
+        text = path
+    if not text.startswith("/"):
+        raise CommandError(f"invalid device '{text}': it is a block device (/dev/sdb), pci=0000:01:00.0, mdev=UUID,"
+                           " usb=VENDOR:PRODUCT or usb=BUS.NUMBER")  # fmt: skip
+    return MachineDisk(device=_path(text), read_only=bool(colon) and access == "ro")
+
+
 def is_size(text: str) -> bool:
     """ "20g", "512M", "1.5GiB"; not "2": a name may be a number."""
     lower = text.lower()
@@ -92,7 +111,7 @@ def _fields(text: str) -> MachineDisk:
         elif not equals or key not in _KEYS:
             raise CommandError(f"invalid disk '{text}': '{field}' is none of {', '.join(_KEYS)}=VALUE and readonly")
         else:
-            values[_KEYS[key]] = _path(value) if key == "from" else value
+            values[_KEYS[key]] = _path(value) if key in ("from", "device") else value
     return MachineDisk(**values)
 
 

@@ -15,7 +15,7 @@ class MachineDisk(Struct, go="vm.Disk"):
     """A volume of the driver `disk`. Where there is none of that name it is made, by these options of the driver:
     `size` (20g), `from` (a file of the daemon's machine, which is copied), `image` (an OCI image, whose tree becomes an
     ext4 file system that is the whole disk) or `backing` (another volume, which is not copied). `bus`: virtio, ide;
-    `cdrom` makes it one, which is read-only."""
+    `cdrom` makes it one, which is read-only. `device`: a block device of the daemon's machine instead of a volume."""
 
     volume: str = ""
     size: str = ""
@@ -25,6 +25,15 @@ class MachineDisk(Struct, go="vm.Disk"):
     bus: str = ""
     read_only: bool = False
     cdrom: bool = field(default=False, key="CDROM")
+    device: str = ""
+
+
+class MachineDevice(Struct, go="vm.Device"):
+    """A device of the daemon's machine, which the machine drives by itself. `kind`: pci (`address` 0000:01:00.0), mdev
+    (its UUID) or usb (046d:c52b, vendor and product, or 3.5, bus and number)."""
+
+    kind: str = ""
+    address: str = ""
 
 
 class CloudInit(Struct, go="vm.CloudInit"):
@@ -54,6 +63,7 @@ class MachineCreate(Struct, go="vm.CreateRequest"):
     initrd: str = ""
     kernel_arguments: str = ""
     disks: list[MachineDisk] | None = None
+    devices: list[MachineDevice] | None = None
     networks: dict[str, EndpointSettings] | None = None
     network_model: str = ""
     net_rate: str = ""
