@@ -171,7 +171,7 @@ def _device_of_kvm(owner: int) -> Callable[[], None]:
 
 
 def _placed(one: Node | Link, owner: int) -> Callable[[], None]:
-    device = os.stat(f"/{one.path}").st_rdev if isinstance(one, Node) else 0
+    device = os.stat(one.of).st_rdev if isinstance(one, Node) else 0
 
     def make() -> None:
         os.makedirs(os.path.dirname(one.path), 0o755, exist_ok=True)

@@ -19,7 +19,6 @@ Kind = Literal["pci", "mdev", "usb"]
 
 CONTROLLER = "usb=controller"  # where that is, among the places of devices by their names
 _BUS = "usb"  # the controller of USB, and its bus is usb.0
-_CONTAINER = "dev/vfio/vfio"
 # Bytes that a device may keep in memory beside the guest's memory, for its own (libvirt reckons with as many).
 _BESIDE = 1 << 30
 
@@ -34,9 +33,10 @@ class Passed(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A character device of the jail, `path`, as the host has it there; it belongs to QEMU alone."""
+    """A character device of the jail at `path`, which is the host's at `of`; it belongs to QEMU alone."""
 
     path: str
+    of: str
 
 
 class Link(NamedTuple):
@@ -65,8 +65,8 @@ def jail(passed: Sequence[Passed]) -> list[Node | Link]:
     by_vfio = [one for one in passed if one.kind != "usb"]
     if not by_vfio:
         return []
-    groups = sorted({one.group for one in by_vfio})
-    made: list[Node | Link] = [Node(_CONTAINER), *(Node(f"dev/vfio/{group}") for group in groups)]
+    files = ["vfio", *map(str, sorted({one.group for one in by_vfio}))]
+    made: list[Node | Link] = [Node(f"dev/vfio/{name}", f"/dev/vfio/{name}") for name in files]
     for one in by_vfio:
         made.append(Link(f"{_place(one)}/iommu_group", f"/sys/kernel/iommu_groups/{one.group}"))
         made.append(Link(f"{_place(one)}/subsystem", f"/sys/bus/{one.kind}"))

@@ -67,7 +67,8 @@ def test_a_board_with_them_travels_as_json() -> None:
 def test_the_jail() -> None:
     """A node for each group, once, and of sysfs the two links that QEMU reads."""
     assert passthrough.jail(BOARD.passed) == [
-        Node("dev/vfio/vfio"), Node("dev/vfio/12"), Node("dev/vfio/30"),
+        Node("dev/vfio/vfio", "/dev/vfio/vfio"), Node("dev/vfio/12", "/dev/vfio/12"),
+        Node("dev/vfio/30", "/dev/vfio/30"),
         Link("sys/bus/pci/devices/0000:01:00.0/iommu_group", "/sys/kernel/iommu_groups/12"),
         Link("sys/bus/pci/devices/0000:01:00.0/subsystem", "/sys/bus/pci"),
         Link("sys/bus/pci/devices/0000:01:00.1/iommu_group", "/sys/kernel/iommu_groups/12"),
