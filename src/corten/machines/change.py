@@ -151,6 +151,7 @@ async def add_disk(machines: Machines, machine: Machine, asked: MachineDisk) -> 
     """Its name; plugged into a machine that runs. The volume is made when there is none, and goes when it fails."""
     async with machine.lock:
         record = machine.record
+        check_not_saved(machine)
         if record.state.running and (asked.cdrom or asked.bus not in ("", "virtio")):
             raise Conflict("only disks of the bus virtio can be added while a machine runs: stop it first")
         made: list[str] = []
@@ -176,6 +177,12 @@ async def add_disk(machines: Machines, machine: Machine, asked: MachineDisk) -> 
         machines.disks.keep(made)
     machines.publish(machine, "device-add", device=disk.serial)
     return disk.serial
+
+
+def check_not_saved(machine: Machine) -> None:
+    """Conflict: its state names the devices that it had."""
+    if machine.record.saved:
+        raise Conflict(f"machine {machine.name} is saved, and goes on with the devices that it has: start it first")
 
 
 def free_slot(machine: Machine) -> int:
@@ -268,6 +275,7 @@ async def remove_disk(machines: Machines, machine: Machine, name: str) -> None:
         disk = next((one for one in record.disks if name in one.names), None)
         if disk is None:
             raise NotFound(f"machine {machine.name} has no disk {name}")
+        check_not_saved(machine)
         if record.state.running:
             if disk.bus != "virtio":
                 raise Conflict(f"disk {name} is on the bus {disk.bus}, and cannot be removed while the machine runs")
@@ -297,6 +305,7 @@ async def connect(machines: Machines, machine: Machine, reference: str, settings
         record = machine.record
         if network in record.networks:
             raise Conflict(f"machine {machine.name} is in network {network} already")
+        check_not_saved(machine)
         if network in ("none", "host"):
             raise Invalid(f"a machine has interfaces in networks with bridges, not in {network}")
         create.check_number(record.disks, [*record.networks, network], passthrough.places(record.devices))
@@ -350,6 +359,7 @@ async def disconnect(machines: Machines, machine: Machine, reference: str) -> No
             network = reference
         if network not in record.networks:
             raise NotFound(f"machine {machine.name} is not in network {reference}")
+        check_not_saved(machine)
         if record.state.running and network in record.begun.places:
             slot = record.begun.places[network]
             await unplug(machine, f"interface{slot}")

@@ -25,8 +25,7 @@ async def add(machines: Machines, machine: Machine, asked: MachineDevice) -> str
     async with machine.lock:
         record = machine.record
         (device,) = await passthrough.wanted(machines, [asked], record.devices)
-        if record.saved:
-            raise Conflict(f"machine {machine.name} is saved: start it first")
+        change.check_not_saved(machine)
         create.check_number(record.disks, record.networks, passthrough.places([*record.devices, device]))
         if record.state.running:
             await _plug(machines, machine, device)

@@ -22,6 +22,7 @@ from corten.spec.docker.networking import EndpointSettings
 from corten.spec.mounts import Mount
 from corten.tasks.contract import NetworkNamespaces
 from fakes.table import MemoryTable
+from unit.machines.host_tree import HostTree
 
 
 class Killed(BaseException):
@@ -88,6 +89,7 @@ class MadeUp:
 class World:
     def __init__(self, root: Path) -> None:
         self.root, self.table, self.images = root, Fragile(), MadeUp()
+        self.host = HostTree(root / "host")
 
     async def begin(self) -> Machines:
         """As a daemon does, with what is there."""
@@ -97,7 +99,7 @@ class World:
             find=lambda name: SimpleNamespace(definition=SimpleNamespace(name=name)),
         )
         self.machines = Machines(
-            Settings(self.root / "machines", "/x", list),
+            Settings(self.root / "machines", "/x", list, self.host.root),
             self.table,
             events,
             volumes,
