@@ -59,6 +59,7 @@ def test_a_block_device_is_a_disk(vm: Vm, device: str, second: str, tmp_path: Pa
     assert vm.run("vm", "device", "add", "metal", "--device", f"{second}:ro") == "disk2\n"
     wait = "until [ -e /sys/block/vdc ]; do sleep 0.1; done; echo r''o=$(cat /sys/block/vdc/ro) se''en"
     assert "ro=1 " in console(vm, "metal", wait, "seen")
+    assert f'"filename": "{second}"' in vm.run("vm", "inspect", "--qemu", "metal"), "what was plugged in as well"
     refused = {
         "be saved": ["save", "metal"],
         "have a snapshot with its memory": ["snapshot", "create", "metal", "one"],
@@ -115,4 +116,22 @@ def test_a_device_that_cannot_be_one(vm: Vm, device: str, tmp_path: Path) -> Non
         subprocess.run(["umount", place], check=True)
     assert vm.inspect("plain")["State"]["Status"] == "created"  # type: ignore[index]
     vm.run("vm", "device", "rm", "plain", "--disk", "disk1")
+    vm.run("vm", "rm", "-v", "plain")
+
+
+def test_others_of_this_host(vm: Vm) -> None:
+    """What this machine lacks is said, and nothing is left; there is no device of these addresses anywhere."""
+    wrong = {
+        "pci=ffff:ff:1f.7": "there is no PCI device ffff:ff:1f.7 on this host",
+        "pci=01:00": 'no device of a host: "pci=01:00"; there are pci=0000:01:00.0, mdev=UUID',
+        "mdev=ffffffff-ffff-ffff-ffff-ffffffffffff": "there is no mediated device ffffffff-ffff-ffff-ffff-ffffffffffff",
+        "usb=ffff:ffff": "there is no USB device ffff:ffff on this host",
+        "usb=": "invalid device 'usb='",
+    }
+    vm.create("plain", "--disk", "1m")
+    for device, message in wrong.items():
+        assert message in vm.run("vm", "create", "bad", "--disk", "1m", "--device", device, code=1)
+        assert message in vm.run("vm", "device", "add", "plain", "--device", device, code=1)
+    assert "has no device usb=3.5" in vm.run("vm", "device", "rm", "plain", "--device", "usb=3.5", code=1)
+    assert vm.inspect("plain")["Devices"] == []
     vm.run("vm", "rm", "-v", "plain")
