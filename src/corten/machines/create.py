@@ -22,7 +22,7 @@ from corten.machines.disks import DEFAULT_SIZE
 from corten.machines.images import check_path
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
-from corten.machines.records import KIND, Disk, Record
+from corten.machines.records import KIND, Disk, HostDevice, Record
 from corten.network import rate
 from corten.plan.validate.network import check_bindings, check_endpoint
 from corten.spec.docker import times
@@ -62,6 +62,7 @@ async def create(
         check_name(machines, name)
         config = filled(asked)
         await check_files(config)
+        await _host_devices(machines, config)
         check_name(machines, name)
         if config.image and furnish is None:
             return await _of_image(machines, name, config, made)
@@ -91,15 +92,11 @@ async def _create(
         disks = [await make_disk(machines, name, index, disk, made) for index, disk in enumerate(config.disks or ())]
         if config.cloud_init is not None:
             disks.append(Disk("cloud-init", "", "virtio", True))
-        devices = await passthrough.wanted(machines, config.devices or ())
+        devices = await _host_devices(machines, config)
         check_number(disks, networks, passthrough.places(devices))
         for disk in disks:
             if disk.volume and not disk.read_only:
                 check_free(machines, disk.volume, made=made)
-        with ExitStack() as held:  # all at once: none of them twice
-            for disk in disks:
-                if disk.device:
-                    held.callback(os.close, await block_devices.opened(machines, "", disk.device, disk.read_only))
         id = secrets.token_hex(32)
         config = config.replace(devices=None)  # those that it has now are the record's
         record = Record(id, name, times.now(), str(uuid.uuid4()), config, disks, networks, devices=devices)
@@ -120,6 +117,16 @@ async def _create(
         machines.creating.discard(name)
     machines.publish(machine, "create")
     return machine
+
+
+async def _host_devices(machines: Machines, config: MachineCreate) -> list[HostDevice]:
+    """Those that are no disks; all are there, and free. Looked at before anything is made, and once more when all is.
+    Errors of `block_devices` and `passthrough`."""
+    with ExitStack() as held:  # all at once: none of them twice
+        for disk in config.disks or ():
+            if disk.device:
+                held.callback(os.close, await block_devices.opened(machines, "", disk.device, disk.read_only))
+        return await passthrough.wanted(machines, config.devices or ())
 
 
 def check_name(machines: Machines, name: str) -> None:

@@ -84,6 +84,8 @@ async def revert(machines: Machines, machine: Machine, name: str) -> None:
     """The machine is as it was then; what it has done since is lost, its snapshots are not. One that runs is ended."""
     snapshot = find(machine, name)
     assert snapshot is not None
+    if snapshot.memory:
+        passthrough.refuse(machine, "go back to a snapshot with its memory")
     await halt(machines, machine)
     if snapshot.external:
         async with machine.lock:

@@ -16,7 +16,7 @@ import pytest
 from corten.errors import Conflict, Failed, Invalid, NotFound, Unsupported
 from corten.machines import archive, change, clone, create, devices, life, migration, passthrough, plan, show, snapshots
 from corten.machines.machine import Machine
-from corten.machines.records import Begun
+from corten.machines.records import Begun, Snapshot
 from corten.spec.docker.machine import MachineDevice, MachineDisk
 from corten.spec.docker.networking import EndpointSettings
 from corten.vm.passthrough import CONTROLLER, Passed
@@ -247,10 +247,28 @@ async def test_what_a_machine_with_one_cannot(world: World, device: MachineDevic
         with pytest.raises(Conflict, match=f"machine web has {name} of this host, and cannot {what}"):
             await do()
     assert not cast(Any, machine.task).asked and not machine.record.saved and not machine.record.snapshots
+    record = machine.record
+    record.snapshots = [
+        Snapshot("before", 0, record.config, record.disks, record.networks, record.begun, {}, memory=True)
+    ]
+    with pytest.raises(Conflict, match="cannot go back to a snapshot with its memory"):
+        await snapshots.revert(world.machines, machine, "before")
+    assert record.state.running, "it was not ended for that"
 
 
 async def _later(do: Callable[[], None]) -> None:
     do()
+
+
+async def test_a_mistake_is_found_before_disks_are_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def made(*_: object) -> Any:
+        raise AssertionError("a disk is made")
+
+    monkeypatch.setattr(create, "make_disk", made)
+    card = MachineDevice(kind="pci", address="09:00.0")
+    for wrong in (asked(DISK, devices=[card]), asked(DISK, MachineDisk(device="/dev/none"))):
+        with pytest.raises(NotFound, match="there is no"):
+            await create.create(world.machines, "web", wrong)
 
 
 async def test_a_machine_from_elsewhere_has_none(world: World) -> None:
