@@ -27,11 +27,11 @@ from corten.errors import Conflict, Failed, Invalid, NotFound, NotModified, Star
 from corten.spec.docker import times
 from corten.spec.docker.filters import Filters
 from corten.spec.docker.host_config import UpdateConfig
-from corten.tasks.contract import Bundle, Stream, Task
+from corten.tasks.contract import Bundle, Exit, Stream, Task
 from docker_json import create
 from fakes.containers import ended, make, run, status
 from fakes.engine import PlainEngine
-from fakes.runtime import FakeRuntime
+from fakes.runtime import FakeRuntime, FakeTask
 
 
 async def test_whole_life(engine: Engine) -> None:
@@ -384,6 +384,27 @@ async def test_the_code_of_a_start_that_fails(engine: Engine, monkeypatch: pytes
             await container_start.start(engine.containers, container)
         assert ((await next_end).status, (await next_end).error) == (code, "")  # the error is the answer to the start
         assert (container.record.state.exit_code, container.record.state.error) == (code, "no such namespace")
+
+
+async def test_why_a_run_has_ended_is_no_error_of_a_wait(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients take one for a failure, and lose the status: `docker run` would end with 125. A failed start is one."""
+    container = await run(engine, "sleep", "60")
+    waiting = [container_wait.future(container, "not-running"), container_wait.future(container, "next-exit")]
+    task = container.task
+    assert isinstance(task, FakeTask)
+    task.program.end(Exit(137, time.time(), error="its guest has ended: Kernel panic"))
+    async with asyncio.timeout(60):
+        found = [await future for future in (*waiting, container_wait.future(container, "not-running"))]
+    assert {(exit.status, exit.error) for exit in found} == {(137, "")}
+    assert container.record.state.error == "its guest has ended: Kernel panic"
+
+    async def fail(bundle: Bundle, streams: Sequence[Stream] = ()) -> Task:
+        raise Conflict("no such namespace")
+
+    monkeypatch.setattr(engine.containers.runtime, "create", fail)
+    with pytest.raises(Conflict):
+        await container_start.start(engine.containers, container)
+    assert (await container_wait.future(container, "not-running")).error == "no such namespace"
 
 
 @pytest.mark.parametrize("client", [False, True])

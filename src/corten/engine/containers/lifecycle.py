@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Coroutine
+from dataclasses import replace
 from typing import TypeVar
 
 from corten.engine.containers import records, removal, restarts, run, wait
@@ -145,7 +146,7 @@ async def end_run_locked(containers: Containers, container: Container, exit: Exi
     except CortenError as error:  # exit.json has it, for the next daemon
         log.error("the end of container %s could not be recorded: %s", container.id, error)
     containers.publish(container, "die", **_ending(record, exit))
-    container.wake(exit, "not-running", "next-exit")
+    container.wake(replace(exit, error=""), "not-running", "next-exit")  # the reason is in the record
     return decision
 
 
@@ -155,6 +156,7 @@ def _note_exit(container: Container, exit: Exit, decision: Decision) -> None:
         "restarting" if isinstance(decision, Restart) else "exited",
         exit_code=exit.status,
         error=exit.error,
+        ran=bool(exit.error),
         oom_killed=exit.oom_killed or record.state.oom_killed,
         started_at=record.state.started_at,
         finished_at=max(int(exit.at * SECOND), record.state.started_at),  # it may have ended before its start was noted

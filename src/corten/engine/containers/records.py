@@ -26,12 +26,16 @@ KIND = "container"
 
 
 class State(msgspec.Struct, omit_defaults=True):
-    """`status` says all; Docker's Running, Paused ... are read off it. Times are nanoseconds since the epoch."""
+    """`status` says all; Docker's Running, Paused ... are read off it. Times are nanoseconds since the epoch.
+
+    `error` is why a start failed; with `ran`, why a run that had begun has ended, which is no failure of a wait.
+    """
 
     status: Status = "created"
     pid: int = 0
     exit_code: int = 0
     error: str = ""
+    ran: bool = False
     oom_killed: bool = False
     started_at: int = 0
     finished_at: int = 0

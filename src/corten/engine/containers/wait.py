@@ -21,11 +21,15 @@ def condition(text: str) -> Condition:
 
 
 def future(container: Container, what: Condition) -> asyncio.Future[Exit]:
-    """Resolved when it comes about; registered at once, so that nothing is missed. Cancel it to stop waiting."""
+    """Resolved when it comes about; registered at once, so that nothing is missed. Cancel it to stop waiting.
+
+    Its error is that of a start that failed: clients take it for a failure, and a status beside it for nothing.
+    """
     waiting: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
     state = container.record.state
     if container.gone or (what == "not-running" and not state.running):
-        waiting.set_result(Exit(state.exit_code, state.finished_at / SECOND, error=state.error))
+        failed = "" if state.ran else state.error
+        waiting.set_result(Exit(state.exit_code, state.finished_at / SECOND, error=failed))
         return waiting
     container.waiters[what].add(waiting)
     waiting.add_done_callback(container.waiters[what].discard)
