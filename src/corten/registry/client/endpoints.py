@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from corten.spec.reference import DEFAULT_DOMAIN
 
 _HUB = "registry-1.docker.io"
 CERTIFICATES = (Path("/etc/corten/certs.d"), Path("/etc/docker/certs.d"))
+_LARGEST = 4 << 20  # bytes of a file with certificates: those of all public authorities are 250 KB
 
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
@@ -133,13 +135,25 @@ def client_tls(directories: Sequence[Path], hosts: Sequence[str]) -> ssl.SSLCont
         for file in sorted(directory.iterdir()):
             try:
                 if file.suffix == ".crt":
-                    context.load_verify_locations(cafile=file)
+                    context.load_verify_locations(cafile=_readable(file))
                 elif file.suffix == ".cert":
-                    context.load_cert_chain(file, file.with_suffix(".key"))
+                    key = _readable(file.with_suffix(".key"))
+                    context.load_cert_chain(_readable(file), key, password=lambda: "")  # a daemon cannot ask for one
             except (ssl.SSLError, OSError) as error:
                 raise Invalid(f"certificate {file} cannot be used: {error}") from error
         return context
     return None
+
+
+def _readable(file: Path) -> Path:
+    """OpenSSL opens whatever has the name, and reads to its end, where the daemon waits for it: a pipe has none, nor
+    has /dev/zero. Raises Invalid, OSError."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise Invalid(f"certificate {file} cannot be used: it is no regular file")
+    if status.st_size > _LARGEST:
+        raise Invalid(f"certificate {file} cannot be used: it has more than {_LARGEST} bytes")
+    return file
 
 
 def host_name(host: str) -> str:
