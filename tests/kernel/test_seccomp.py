@@ -25,9 +25,9 @@ CHROOT = {"CAP_SYS_CHROOT"}
 NUMBERS = syscalls.numbers(syscalls.native())
 
 
-def in_child(profile: dict[str, Any], work: Callable[[], object], **flags: bool) -> str:
+def in_child(profile: dict[str, Any] | bytes, work: Callable[[], object], **flags: bool) -> str:
     """Under the filter, what `work` returns as text, or "signal N". Only what the filter allows can be in there."""
-    program = seccomp.compile(profile)
+    program = profile if isinstance(profile, bytes) else seccomp.compile(profile)
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
@@ -177,3 +177,21 @@ def test_program_that_the_kernel_refuses() -> None:
         finally:
             os._exit(code)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_requests_of_ioctl_that_are_refused() -> None:
+    """These alone, whatever is in the upper half of the number; and no call of another interface."""
+    unread, exclusive = 0x541B, 0x540C  # FIONREAD, TIOCEXCL
+    reader, writer = os.pipe()
+    ours, its = os.openpty()
+
+    def tried() -> list[str]:
+        found = [call("ioctl", reader, unread, bytes(8)), call("ioctl", reader, unread | 1 << 40, bytes(8))]
+        found += [call("ioctl", its, exclusive, 0), call("ioctl", its, exclusive | 1 << 40, 0), call("getpid")]
+        _libc.syscall(ctypes.c_long(1 << 30 | NUMBERS["getpid"]))
+        return [*found, errno.errorcode[ctypes.get_errno()]]
+
+    assert in_child(kernel.without([1, exclusive, 2]), tried) == repr(["ok", "ok", "EPERM", "EPERM", "ok", "EPERM"])
+    assert in_child(kernel.without([]), tried).startswith("['ok', 'ok', 'ok', 'ok', 'ok'")
+    for fd in (reader, writer, ours, its):
+        os.close(fd)

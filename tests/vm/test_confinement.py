@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from corten.kernel import memfd, process
+import taps
+from corten.kernel import memfd, process, tap
 from corten.kernel import syscall as sys_
 from corten.vm import confine
 from corten.vm.contract import Disk
@@ -27,6 +29,7 @@ from e2e_parts.patience import PATIENCE
 from vm import machines
 from vm.machines import Evaluating
 
+_TUNGETIFF = 0x800454D2
 _SYS_ADD_KEY = 248 if os.uname().machine == "x86_64" else 217
 
 
@@ -181,6 +184,32 @@ def _as_a_service(looking: tuple[str, ...]) -> str:
     found = os.read(own, 100).decode()
     process.reap(pidfd)
     return f"{libc.syscall(sys_.SYS_keyctl, 11, key, None, 0, 0)} {found}"  # KEYCTL_READ
+
+
+def test_the_host_s_end_of_its_tap_stays_as_it_is() -> None:
+    """Whatever has a tap's descriptor may change its MAC address, which its bridge follows, and make it stay: so says
+    the kernel. In the place of QEMU is a program that tries, and then asks what QEMU may ask."""
+    mac = struct.pack("16sH14s8x", b"", 1, bytes.fromhex("020000000001"))
+    requests = [*((one, 0) for one in tap.CHANGES[1:]), (tap.SIOCSIFHWADDR, mac), (_TUNGETIFF, bytes(40))]
+    seeking = (
+        "import fcntl, os\n"
+        f"for request, argument in {requests}:\n"
+        "    try: fcntl.ioctl(3, request, argument)\n"
+        "    except OSError as error: os.write(4, error.strerror.encode() + b'\\n')\n"
+        "    else: os.write(4, b'done\\n')\n"
+    )
+    program = (os.path.realpath(sys.executable), "-ISBc", seeking)
+    own, its = os.pipe()
+    with taps.tap(f"ct{os.getpid()}") as device:
+        path = Path(f"/sys/class/net/{tap.name_of(device)}/address")
+        before = path.read_text()
+        _, pidfd = confine.execute(program, [device, its], 2, lambda: None, False)
+        os.close(its)
+        with open(own) as said:
+            assert said.read().splitlines() == ["Operation not permitted"] * len(tap.CHANGES) + ["done"]
+        process.reap(pidfd)
+        assert path.read_text() == before
+    assert not path.exists()
 
 
 def test_its_command_line_and_environment_say_nothing(running: Evaluating) -> None:

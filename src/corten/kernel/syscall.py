@@ -16,8 +16,11 @@ _UNUSED = tuple((0,) * (6 - given) for given in range(7))
 
 _X86 = os.uname().machine == "x86_64"
 
+AUDIT_ARCH = 0xC000003E if _X86 else 0xC00000B7  # include/uapi/linux/audit.h
+
 # Numbers from 424 on are the same on every architecture (Linux 5.1 unified them).
 SYS_fstatfs = 138 if _X86 else 44
+SYS_ioctl = 16 if _X86 else 29
 SYS_prctl = 157 if _X86 else 167
 SYS_finit_module = 313 if _X86 else 273
 SYS_reboot = 169 if _X86 else 142

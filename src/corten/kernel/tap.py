@@ -11,6 +11,14 @@ _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 2, 0x1000, 0x4000
 _IFREQ = struct.Struct("16sH22x")
 _HEADER = 12  # bytes: virtio_net_hdr_v1
 
+# Requests of ioctl(2) by which a tap's descriptor changes the network device on the host: the kernel asks for no right
+# (drivers/net/tun.c). A device with another's MAC address takes its frames off the bridge, whose own address is the
+# lowest of all; one that persists is there when its descriptor is closed; one that is debugged writes a line into the
+# kernel's log for each frame.
+SIOCSIFHWADDR = 0x8924
+TUNSETDEBUG, TUNSETPERSIST, TUNSETOWNER, TUNSETLINK, TUNSETGROUP = 0x400454C9, *range(0x400454CB, 0x400454CF)
+CHANGES = (SIOCSIFHWADDR, TUNSETDEBUG, TUNSETPERSIST, TUNSETOWNER, TUNSETLINK, TUNSETGROUP)
+
 
 def make(name: str) -> int:
     """A new device of this name in the caller's network namespace, which goes with the last copy of the descriptor that

@@ -6,7 +6,7 @@ QEMU's own file system is /usr (read-only), the links into it, a /proc of its ow
 that belongs to it, and nodes of VFIO for a guest that has devices of the host (`vm.passthrough`). It is the first
 process of its PID namespace, in empty network, IPC and UTS namespaces; it has a user of its own, no key of another's,
 no capability and none to regain, and every descriptor that it has is in the list. Its system calls are filtered by
-itself (`-sandbox`), before a guest runs.
+itself (`-sandbox`), before a guest runs; what would change the host's end of a tap is refused by a filter of ours.
 
 The user is `USERS` + the number of its PID namespace, which is a kernel's own: no two machines that run have the same
 one, whichever daemons of whichever containers have started them, so none can trace another, or use up what it may have.
@@ -27,7 +27,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from corten.errors import StartFailed
-from corten.kernel import caps
+from corten.kernel import caps, seccomp, tap
 from corten.kernel import mount as m
 from corten.kernel import process as p
 from corten.kernel import syscall as sys
@@ -253,3 +253,4 @@ def drop_rights(user: int) -> None:
     os.setresuid(user, user, user)
     caps.capset((), (), ())
     p.prctl(p.PR_SET_NO_NEW_PRIVS, 1)
+    seccomp.load(seccomp.without(tap.CHANGES))  # QEMU's own filter lets every ioctl(2) through
