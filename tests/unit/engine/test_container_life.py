@@ -25,6 +25,7 @@ from corten.engine.containers.records import State
 from corten.engine.engine import Engine
 from corten.errors import Conflict, Failed, Invalid, NotFound, NotModified, StartFailed
 from corten.spec.docker import times
+from corten.spec.docker.exec import ExecConfig
 from corten.spec.docker.filters import Filters
 from corten.spec.docker.host_config import UpdateConfig
 from corten.tasks.contract import Bundle, Exit, Stream, Task
@@ -244,6 +245,34 @@ async def test_health(engine: Engine) -> None:
         assert (await anext(source))["Action"] == "health_status: healthy"
     await source.aclose()
     assert container_inspect.state(container)["Health"]["Log"][-1]["ExitCode"] == 0
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_pause_in_the_middle_of_a_health_check(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """The check cannot be run, or is frozen until its time is over: neither is a failure of it."""
+    execs, paused = engine.containers.execs, asyncio.Event()
+    capture = execs.capture
+
+    async def interrupted(container: Container, config: ExecConfig, seconds: float) -> tuple[int, str]:
+        if paused.is_set():
+            return await capture(container, config, seconds)
+        await container_pause.pause(engine.containers, container)
+        paused.set()
+        return await capture(container, config, seconds) if refused else (-1, "Health check exceeded timeout (1s)")
+
+    monkeypatch.setattr(execs, "capture", interrupted)
+    check = {"Test": ["CMD", "true"], "Interval": 20_000_000, "Retries": 1}
+    container, _ = await create(engine, {"Image": "test", "Cmd": ["sleep", "60"], "Healthcheck": check})
+    await container_start.start(engine.containers, container)
+    source = engine.events.listen(since=1, filters=Filters({"event": ["health_status"]}))
+    async with asyncio.timeout(60):
+        await paused.wait()
+        await container_pause.unpause(engine.containers, container)
+        assert (await anext(source))["Action"] == "health_status: healthy"
+    await source.aclose()
+    assert all(each["ExitCode"] == 0 for each in container_inspect.state(container)["Health"]["Log"])
 
 
 async def test_a_client_that_attaches_during_a_start(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
