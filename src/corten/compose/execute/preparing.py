@@ -127,9 +127,7 @@ class Preparing:
                 raise Refused("", INTERRUPTED)
             self._running[id] = client
         try:
-            waiting = containers.begin_wait(client, id, "next-exit")
-            containers.start(client, id)
-            code = int(client.receive(waiting, "POST").json()["StatusCode"])
+            code = _ended(client, id)
         finally:
             with self._lock:
                 del self._running[id]
@@ -154,6 +152,17 @@ def _labels(project: Project, service: Service, index: int) -> dict[str, str]:
         labels.HOOK: labels.PRE_START,
         labels.HOOK_INDEX: str(index),
     }
+
+
+def _ended(client: Client, id: str) -> int:
+    """Start it; the exit code. The daemon waits for its end before it begins, however short it is."""
+    waiting = containers.begin_wait(client, id, "next-exit")
+    try:
+        registered = client.receive(waiting, "POST") if client.at_least("1.30") else None  # older ones send no head
+        containers.start(client, id)
+        return int((registered or client.receive(waiting, "POST")).json()["StatusCode"])
+    finally:
+        waiting.close()
 
 
 def _kill(client: Client, id: str) -> None:
