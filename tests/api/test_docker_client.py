@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from e2e_parts.patience import until
 from fakes.daemon import Daemon
 
 CLIENTS = [path for path in ("/usr/bin/docker", "/usr/local/bin/docker") if shutil.which(path)]
@@ -67,8 +68,9 @@ def test_life_of_a_container(docker: Run) -> None:
         "test",
         "sh",
         "-c",
-        "trap 'exit 5' TERM; while :; do sleep 0.05; done",
+        "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done",
     )
+    until(lambda: docker("logs", "web").stdout)
     assert docker("ps", "--format", "{{.Names}} {{.Image}}").stdout == "web test\n"
     assert docker("inspect", "-f", "{{.State.Status}} {{.Config.Labels.a}}", "web").stdout == "running b\n"
     docker("pause", "web")

@@ -116,7 +116,7 @@ def test_a_project_from_up_to_down(compose: Compose) -> None:
     shown = json.loads(compose.corten.out("inspect", "-f", "{{json .HostConfig.StartAfter}}", f"{compose.name}-web-1"))
     assert shown == [{"Container": f"{compose.name}-migrate-1", "Condition": "completed"}]
     assert compose.states() == {"db-1": "running", "migrate-1": "exited", "web-1": "running"}
-    assert compose("logs", "web").out == "web-1  | ready\nweb-1  | secretof secret\n"
+    until(lambda: compose("logs", "web").out == "web-1  | ready\nweb-1  | secretof secret\n", "what it shows", 60)
 
     first = compose.ids()
     compose("up", "-d")

@@ -281,6 +281,7 @@ def test_swap_while_copying(docker: Client, daemon: Cortend, tmp_path: Path) -> 
         f"ln -s {canary} /w/d; rm /w/d; ln -s /../../../../../../../..{canary} /w/d; rm /w/d; mv /w/real/d /w/d; done"
     )
     docker("run", "-d", "--name", "box", IMAGE, "sh", "-c", swap)
+    until(lambda: docker("exec", "box", "test", "-d", "/w/real", code=None).code == 0, "it has begun")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         info = tarfile.TarInfo("d/written")

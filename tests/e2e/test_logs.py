@@ -99,14 +99,24 @@ def test_rotation(docker: Client) -> None:
 
 @pytest.mark.parametrize("driver", ["json-file", "local"])
 def test_following_over_rotations_of_one_file(docker: Client, driver: str) -> None:
-    """Every line comes, though the one file is full after some ten of them."""
+    """Every line comes, though the one file is full after some ten of them: it is read as quickly as it is written."""
     limits = ["--log-driver", driver, "--log-opt", "max-size=1k", "--log-opt", "max-file=1"]
-    script = "echo 0; until [ -e /go ]; do usleep 5000; done; for i in $(seq 200); do echo $i; usleep 5000; done"
-    docker("run", "-d", "--name", f"one-{driver}", *limits, IMAGE, "sh", "-c", script)
-    following = docker.popen("logs", "-f", f"one-{driver}")
-    assert following.stdout is not None and following.stdout.readline() == b"0\n"
-    docker("exec", f"one-{driver}", "touch", "/go")
-    assert following.stdout.read().split() == [b"%d" % number for number in range(1, 201)]
+    docker("create", "-i", "--name", f"one-{driver}", *limits, IMAGE, "cat")
+    running = docker.popen("start", "-ai", f"one-{driver}")
+    assert running.stdin is not None
+    following = None
+    for first in range(0, 200, 5):
+        lines = [b"%d\n" % number for number in range(first, first + 5)]
+        running.stdin.write(b"".join(lines))
+        running.stdin.flush()
+        if following is None:
+            until(lambda: docker.out("logs", f"one-{driver}"))
+            following = docker.popen("logs", "-f", f"one-{driver}")
+        assert following.stdout is not None
+        assert [following.stdout.readline() for _ in lines] == lines
+    running.stdin.close()
+    running.stdin = None
+    assert following is not None and following.stdout is not None and following.stdout.read() == b""
 
 
 def test_a_line_of_a_gigabyte(docker: Client) -> None:

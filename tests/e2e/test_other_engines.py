@@ -15,6 +15,7 @@ import pytest
 from e2e_parts.clients import Client, available, execute
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.others import dockerd, layer, need
+from e2e_parts.patience import until
 from e2e_parts.terminal import Terminal
 
 RUNTIME = Path(sys.executable).parent / "corten-oci"
@@ -164,7 +165,7 @@ def test_a_life_with_runc(with_runc: Client) -> None:
     with_runc("run", "-d", "--name", "life", *flags, IMAGE, "sh", "-c", "echo up; exec sleep 1000")
     assert with_runc.out("exec", "life", "echo", "in it") == "in it"
     with_runc("exec", "life", "sh", "-c", "exit 5", code=5)
-    assert with_runc.out("logs", "life") == "up"
+    until(lambda: with_runc.out("logs", "life") == "up")
     with_runc("pause", "life")
     with_runc("unpause", "life")
     assert "sleep" in with_runc.out("top", "life")

@@ -85,7 +85,7 @@ async def test_a_pod_from_its_beginning_to_its_end(face: Face) -> None:
     assert status.state == cri.PodState.READY and status.network is not None and status.network.ip
     shown_ports = subprocess.run(["ip", "-d", "-o", "link", "show", "master", face.daemon.bridge], capture_output=True)
     assert (b"hairpin on" in shown_ports.stdout) == bridges_are_filtered(), "a service may lead back to the pod"
-    asked = container_config("sh", "-c", "echo out; echo err >&2; hostname; echo one > /dev/shm/x; exec sleep 1000")
+    asked = container_config("sh", "-c", "echo one > /dev/shm/x; echo out; echo err >&2; hostname; exec sleep 1000")
     first = await face.container(pod, asked)
     with pytest.raises(GRPCError, match="already in use"):
         await face.container(pod, asked)
@@ -94,7 +94,9 @@ async def test_a_pod_from_its_beginning_to_its_end(face: Face) -> None:
     assert (ended.exit_code, ended.reason) == (3, "Error") and ended.finished_at >= ended.started_at > 0
     assert face.daemon.get(f"/containers/{first}/json")["Name"] == "/k8s_main_web_default_web-uid_0"
     log = face.logs / "web" / "main.log"
-    lines = [line.split(b" ", 1)[1] for line in log.read_bytes().splitlines()]
+    async with asyncio.timeout(PATIENCE):
+        while len(lines := [line.split(b" ", 1)[1] for line in log.read_bytes().splitlines()]) < 3:
+            await asyncio.sleep(0.02)
     assert sorted(lines) == [b"stderr F err", b"stdout F out", b"stdout F web-host"]
     found = await face.run(first, "sh", "-c", "ip -4 addr show eth0 2>/dev/null || ifconfig eth0; echo x >&2; exit 7")
     assert status.network.ip.encode() in found[0] and found[1:] == (b"x\n", 7)

@@ -110,9 +110,16 @@ def test_exec_resize_and_ctrl_c(cli: Client, terminal: Open) -> None:
     cli("run", "-d", "--name", "target", IMAGE, "sleep", "1000")
     shell = terminal(cli, "exec", "-it", "target", "sh")
     shell.expect(PROMPT)
-    shell.resize(30, 60)
-    shell.type("until stty size | grep '30 60'; do sleep 0.05; done\r")
-    shell.expect("\r\n30 60\r\n")
+    shell.type("until stty size | grep '^30 '; do sleep 0.05; done\r")
+    columns = itertools.count(60)
+
+    def shown() -> bool:
+        """As in `test_resize`."""
+        shell.resize(30, next(columns))
+        return shell.shows("\r\n30 ", 0.5)
+
+    until(shown)
+    shell.expect(r"\r\n30 \d+\r\n")
     shell.type(SLEEP)
     shell.expect(r"\ngoing\r\n")
     shell.insist("\x03", PROMPT)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from e2e_parts.clients import OLD_DOCKER, Client, execute
+from e2e_parts.patience import PATIENCE
 from free_ports import free_port
 
 APPLETS = ("sh", "cat", "echo", "ls", "id", "sleep", "env", "true")
@@ -66,7 +67,7 @@ def dockerd(root: Path, *flags: str) -> Iterator[Client]:
         )
     client = Client("docker-old", (OLD_DOCKER,), address, root)
     try:
-        _until(lambda: client("version", code=None, timeout=5).code == 0, process, root / "log")
+        _until(lambda: client("version", code=None).code == 0, process, root / "log")
         yield client
     finally:
         client.close()
@@ -87,9 +88,9 @@ def _unmount_below(root: Path) -> None:
         execute(["umount", "-l", place])
 
 
-def _until(condition: object, process: subprocess.Popen[bytes], log: Path, limit: float = 30) -> None:
+def _until(condition: object, process: subprocess.Popen[bytes], log: Path) -> None:
     assert callable(condition)
-    deadline = time.monotonic() + limit
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             if condition():

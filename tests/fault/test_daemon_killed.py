@@ -25,6 +25,7 @@ def test_twenty_running_containers_go_on(daemon: Fragile) -> None:
     sleepers = [daemon.run("sleep", "1000", host={"NetworkMode": "none"}) for _ in range(15)]
     going = [*counters, *sleepers]
     before = {id: daemon.inspect(id) for id in [*going, leaves, killed]}
+    until(lambda: traps_term(before[leaves]["State"]["Pid"]), "its shell has set its trap")
     daemon.kill()
     os.kill(before[leaves]["State"]["Pid"], signal.SIGTERM)
     os.kill(before[killed]["State"]["Pid"], signal.SIGKILL)

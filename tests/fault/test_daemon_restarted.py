@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,13 @@ def read_until(process: subprocess.Popen[bytes], text: bytes, seconds: float = 6
     return said
 
 
+def leaver(daemon: Fragile, **options: Any) -> tuple[str, int]:
+    """A container, and its program's process, which takes the signal of `leave` from now on."""
+    id = daemon.run("sh", "-c", LEAVES, **options)
+    until(lambda: daemon.output(id) == "begun\n", "its program has begun")
+    return id, daemon.wait_running(id)
+
+
 def restart_around(daemon: Fragile, how: str, when: str, act: Callable[[], None]) -> None:
     """`act` while there is no daemon, or once there is another."""
     end(daemon, how)
@@ -103,8 +111,7 @@ def test_exec_ends_with_the_programs_code(daemon: Fragile, either: Client) -> No
 
 @pytest.mark.parametrize("how", ["term", "kill"])
 def test_wait(daemon: Fragile, either: Client, how: str) -> None:
-    id = daemon.run("sh", "-c", LEAVES)
-    pid = daemon.wait_running(id)
+    id, pid = leaver(daemon)
     supervisor = daemon.supervisor(id)
     before = sockets(supervisor)
     process = either.popen("wait", id)
@@ -116,8 +123,7 @@ def test_wait(daemon: Fragile, either: Client, how: str) -> None:
 
 def test_wait_for_one_that_only_the_next_daemon_knows(daemon: Fragile, corten: Client) -> None:
     """Beyond the connections that a supervisor keeps, our client asks again."""
-    id = daemon.run("sh", "-c", LEAVES)
-    pid = daemon.wait_running(id)
+    id, pid = leaver(daemon)
     processes = [corten.popen("wait", id) for _ in range(MOST + 2)]
     until(lambda: all(sockets(process.pid) == 2 for process in processes), "the connections that wait")
     restart_around(daemon, "kill", "afterwards", lambda: leave(pid))
@@ -125,7 +131,7 @@ def test_wait_for_one_that_only_the_next_daemon_knows(daemon: Fragile, corten: C
 
 
 def test_a_client_that_no_longer_waits_is_let_go(daemon: Fragile, corten: Client) -> None:
-    id = daemon.run("sh", "-c", LEAVES)
+    id, _ = leaver(daemon)
     supervisor = daemon.supervisor(id)
     before = sockets(supervisor)
     process = corten.popen("wait", id)
@@ -166,8 +172,7 @@ def test_logs_are_followed_without_a_gap(daemon: Fragile, corten: Client, how: s
 @pytest.mark.parametrize("how", ["term", "kill"])
 def test_events_go_on(daemon: Fragile, corten: Client, how: str) -> None:
     """With those of the next daemon's beginning: what ended meanwhile is one of them."""
-    id = daemon.run("sh", "-c", LEAVES, name="watched")
-    pid = daemon.wait_running(id)
+    id, pid = leaver(daemon, name="watched")
     process = corten.popen("events", "--format", "{{.Action}} {{.Actor.Attributes.name}}", "--filter", "type=container")
     names = itertools.cycle(("one", "other"))
     until(lambda: renamed(daemon, id, next(names)) and said_something(process), "it listens")

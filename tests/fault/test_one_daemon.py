@@ -1,9 +1,7 @@
-"""A second daemon in the first one's place is refused, and a daemon that gets SIGTERM exits at once."""
+"""A second daemon in the first one's place is refused."""
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -69,33 +67,6 @@ def test_socket_of_a_killed_daemon_is_taken(daemon: Fragile) -> None:
     assert daemon.socket.is_socket()
     daemon.start()
     assert daemon.outcome("true") == (0, "")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_ends_at_once_with_open_streams(daemon: Fragile, number: signal.Signals) -> None:
-    """events, attach, logs -f, wait, exec: none of them keeps the daemon; containers go on."""
-    id = daemon.run("sh", "-c", "while :; do echo x; usleep 10000; done", OpenStdin=True)
-    streams = [daemon.connection() for _ in range(4)]
-    paths = ("/events", f"/containers/{id}/logs?follow=1&stdout=1", f"/containers/{id}/stats")
-    for connection, path in zip(streams, paths):
-        connection.request("GET", path)
-    streams[3].request("POST", f"/containers/{id}/wait")
-    attached = daemon.attach(id)
-    assert attached.recv(100)
-    pid = daemon.state(id)["Pid"]
-    assert daemon._process is not None
-    began = time.monotonic()
-    os.kill(daemon.pid, number)
-    assert daemon._process.wait(60) == 0
-    assert time.monotonic() - began < 3
-    assert "Traceback" not in daemon.log.read_text()
-    assert not daemon.socket.exists()
-    assert attached.recv(100), "an attached client is the supervisor's"
-    for connection in streams:
-        connection.close()
-    attached.close()
-    daemon.start()
-    assert daemon.state(id)["Pid"] == pid
 
 
 def test_two_sigterms(daemon: Fragile) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from corten.plan.security import DEFAULT_CAPABILITIES, KNOWN_CAPABILITIES
-from fault_parts.fragile import Fragile
+from fault_parts.fragile import Fragile, until
 from fault_parts.images import python, python_binds
 
 STATUS = "grep -E '^(Cap|Groups|NoNewPrivs|Seccomp:|Uid|Gid)' /proc/self/status"
@@ -133,7 +133,8 @@ def test_group_that_a_file_is_closed_to(daemon: Fragile) -> None:
     """ESC-08: the primary group is among the supplementary ones, or chmod 604 would keep no member out."""
     code, said = daemon.outcome("sh", "-c", "echo x > /f; chown 0:5 /f; chmod 604 /f; echo made; exec sleep 0")
     assert (code, said) == (0, "made\n")
-    id = daemon.run("sh", "-c", "echo x > /tmp/f; chown 0:5 /tmp/f; chmod 604 /tmp/f; exec sleep 1000")
+    id = daemon.run("sh", "-c", "echo x > /tmp/f; chown 0:5 /tmp/f; chmod 604 /tmp/f; echo made; exec sleep 1000")
+    until(lambda: daemon.output(id) == "made\n", "the file is made")
     assert daemon.inside(id, "cat", "/tmp/f", User="1000:5")[0] == 1
     assert daemon.inside(id, "cat", "/tmp/f", User="1000:6") == (0, "x\n")
     other = daemon.run("sleep", "1000", host={"GroupAdd": ["tty", "77"]}, User="1000:6")
