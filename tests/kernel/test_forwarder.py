@@ -277,6 +277,21 @@ async def test_ports_change_while_connections_go_on(world: World) -> None:
     assert (await said(world.host, "::1", 8081)).startswith("hello")
 
 
+async def test_a_port_that_is_taken_away_is_free(world: World) -> None:
+    """When that is answered, however late the process hears of it."""
+    _, endpoint = await world.run("web", ports=bound(8080))
+    (process,) = world.forker.pids
+    os.kill(process, signal.SIGSTOP)
+    removing = asyncio.ensure_future(
+        world.networks.republish(endpoint.container_id, {}, port_map(bound(8080)), ["80/tcp"])
+    )
+    done, _ = await asyncio.wait({removing}, timeout=0.3)
+    os.kill(process, signal.SIGCONT)
+    assert not done
+    assert (await removing).ports == {"80/tcp": None}
+    world.host.listen("::1", 8080).close()
+
+
 async def test_the_end_of_a_container_ends_its_connections(world: World) -> None:
     box, endpoint = await world.run("web", ports=bound(8080))
     listener = box.listen("0.0.0.0", 80)

@@ -252,6 +252,7 @@ class Endpoints:
         changed = replace(endpoint, ports=report(exposed, [*kept, *taken]))
         network.driver.ports_changed(changed)
         network.add(changed)
+        await self._forwarder.settle()  # what was taken away is free
         return changed
 
     def _publisher(self, container_id: str) -> tuple[ActiveNetwork, Endpoint]:
