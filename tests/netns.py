@@ -118,8 +118,8 @@ def passing(probes: Sequence[tuple[Net, str, int]]) -> list[bool]:
     passed = [False] * len(probes)
     deadline = time.monotonic() + 0.6
     waiting = {made for made, number in trying.items() if number >= 0}
-    while waiting and (left := deadline - time.monotonic()) > 0:
-        for made in select.select([], waiting, [], left)[1]:
+    while ready := select.select([], waiting, [], max(0.0, deadline - time.monotonic()))[1]:  # at least once
+        for made in ready:
             passed[trying[made]] = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
             waiting.discard(made)
     for made in trying:

@@ -70,7 +70,7 @@ class Fragile(Cortend):
         state: dict[str, Any] = self.inspect(id)["State"]
         return state
 
-    def wait(self, id: str, seconds: float = 20) -> dict[str, Any]:
+    def wait(self, id: str, seconds: float = 60) -> dict[str, Any]:
         """Its state, once it has ended."""
         return until(lambda: (s := self.state(id))["Status"] == "exited" and s, f"the end of {id[:12]}", seconds)
 
