@@ -23,7 +23,12 @@ services:
   web:
     <<: *each
     command: [sh, -c, "touch /ready; exec nc -ll -p 80 -e sh -c 'hostname; exec cat'"]
-    healthcheck: {test: [CMD, test, -e, /ready], interval: 100ms, timeout: 60s, retries: 1}
+    healthcheck:
+      test: "test -e /ready && netstat -ltn | grep -q :80"
+      interval: 100ms
+      timeout: 60s
+      retries: 1
+      start_period: 100s
     ports: ["PORT:80"]
     deploy: {replicas: 3, endpoint_mode: vip}
 """

@@ -8,7 +8,11 @@ from fault_parts.fragile import Fragile, until
 from free_ports import free_port
 
 SERVE = "touch /ready; exec nc -ll -p 80 -e sh -c 'hostname; exec cat'"
-CHECK = {"Test": ["CMD", "test", "-e", "/ready"], "Interval": 100_000_000, "Retries": 1}
+CHECK = {
+    "Test": ["CMD-SHELL", "test -e /ready && netstat -ltn | grep -q :80"],
+    "Interval": 100_000_000,
+    "Retries": 1,
+}
 
 
 def reached(port: int) -> set[str]:
