@@ -138,6 +138,18 @@ async def test_ipv6_by_default_pool(frames: str, world: World, neighbour: Net) -
         made.close()
 
 
+async def test_a_subnet_of_ipv6_without_ipv6_is_not_used(world: World) -> None:
+    ranges = [{"Subnet": "2001:db8:7::/64", "Gateway": "2001:db8:7::9"}]
+    for name in ("four", "again"):  # what is not used keeps no other network from it
+        answer = await world.networks.create(network({"Name": name, "IPAM": {"Config": ranges}}))
+        assert answer["Warning"] == "IPv6 is not enabled for the network: 2001:db8:7::/64 is not used"
+    first, second = world.networks.inspect("four")["IPAM"]["Config"]
+    assert "." in first["Subnet"]
+    assert second == ranges[0]
+    _, endpoint = await world.run("one", "four")
+    assert (bool(endpoint.address), endpoint.address6) == (True, "")
+
+
 async def test_create_inspect_list_remove(world: World) -> None:
     answer = await world.networks.create(
         network(

@@ -29,7 +29,7 @@ class Addresses:
     """Allocators of a network whose ranges were chosen."""
 
     def __init__(self, definition: Definition) -> None:
-        pools = {r.version: r.pool() for r in definition.ranges}
+        pools = {r.version: r.pool() for r in definition.ranges if definition.has(r.version)}
         self.v4: Subnet | None = pools.get(4)
         self.v6: Subnet | None = pools.get(6)
 

@@ -96,6 +96,10 @@ class Definition:
     def default_bridge(self) -> bool:
         return self.name == "bridge"
 
+    def has(self, version: int) -> bool:
+        """IPv4 (4) or IPv6 (6) is enabled: ranges of the other are shown, and used for nothing."""
+        return self.ipv4 if version == 4 else self.ipv6
+
     @property
     def mtu(self) -> int:
         """Bytes; 0 leaves it to the kernel."""

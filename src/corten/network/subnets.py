@@ -55,7 +55,8 @@ def _locked(fd: int) -> bool:
 def chosen(
     made: Definition, own_device: str, others: Iterable[ActiveNetwork], config: NetworkConfig, route: Socket
 ) -> tuple[Range, ...]:
-    """The ranges of a network with subnet and gateway filled in. What `own_device` has is not in its way.
+    """The ranges of a network with subnet and gateway filled in; those of a family that is not enabled stand behind
+    them as they are. What `own_device` has is not in its way.
 
     A given subnet must not overlap another network's (Forbidden); a host route in its way is the giver's decision.
     A chosen one avoids both (Exhausted, naming what is in the way).
@@ -66,8 +67,8 @@ def chosen(
         for subnet in network.addresses.subnets
     }
     found = []
-    for version, enabled in ((4, made.ipv4), (6, made.ipv6)):
-        if not enabled:
+    for version in (4, 6):
+        if not made.has(version):
             continue
         given = next((r for r in made.ranges if r.version == version and r.subnet), None)
         if given is None:
@@ -78,7 +79,7 @@ def chosen(
                 f"invalid pool request: Pool overlaps with other one on this address space: {given.subnet} and {holder}"
             )
         found.append(given.with_gateway(made.user_ranges and given in made.ranges))
-    return tuple(found)
+    return (*found, *(r for r in made.ranges if r.subnet and not made.has(r.version)))
 
 
 def _ula(config: NetworkConfig) -> list[Pool]:

@@ -93,6 +93,21 @@ def test_everything_survives_storing(make: Make) -> None:
     assert [r.subnet for r in made.ranges] == ["10.1.0.0/16", "fd00::/64"]
 
 
+def test_a_subnet_of_ipv6_where_that_is_not_enabled_is_shown_alone(make: Make) -> None:
+    """dockerd 20.10 to 29 take it, and use it for nothing; an address in it is refused."""
+    made = make(IPAM={"Config": [{"Subnet": "10.1.0.0/16"}, {"Subnet": "2001:db8:1::/64"}]})
+    addresses = Addresses(made)
+    assert [r["Subnet"] for r in made.wire({})["IPAM"]["Config"]] == ["10.1.0.0/16", "2001:db8:1::/64"]
+    assert [str(s.network) for s in addresses.subnets] == ["10.1.0.0/16"]
+    asked = address_request(
+        ActiveNetwork(made, Plain(), addresses), endpoint({"IPAMConfig": {"IPv6Address": "2001:db8:1::d"}})
+    )
+    with pytest.raises(Invalid, match="no such family enabled"):
+        addresses.lease(asked)
+    assert not make(IPAM={"Config": [{"Subnet": "2001:db8:1::/64"}]}).user_ranges
+    assert make(EnableIPv6=True, IPAM={"Config": [{"Subnet": "2001:db8:1::/64"}]}).user_ranges
+
+
 @pytest.mark.parametrize(
     ("request_", "error"),
     [
@@ -117,7 +132,8 @@ def test_everything_survives_storing(make: Make) -> None:
         ({"IPAM": {"Config": [{"Subnet": "10.0.0.0/24", "Gateway": "10.0.1.1"}]}}, Invalid),
         ({"IPAM": {"Config": [{"Subnet": "10.0.0.0/24", "IPRange": "10.0.1.0/25"}]}}, Invalid),
         ({"IPAM": {"Config": [{"Subnet": "10.0.0.0/24"}, {"Subnet": "10.0.1.0/24"}]}}, Invalid),
-        ({"IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}, Invalid),
+        ({"EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "fd00::/64"}, {"Subnet": "fd01::/64"}]}}, Invalid),
+        ({"EnableIPv4": False, "EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "10.0.0.0/24"}]}}, Invalid),
         ({"EnableIPv4": False}, Invalid),
         ({"Options": {"com.docker.network.bridge.name": "x" * 16}}, Invalid),
         ({"Options": {"com.docker.network.bridge.name": "../x"}}, Invalid),

@@ -259,7 +259,9 @@ class Networks:
         else:
             await self._create(asked)
         self._event("create", asked)
-        return {"Id": asked.id, "Warning": ""}
+        unused = [r.subnet for r in asked.ranges if r.subnet and not asked.has(r.version)]
+        warning = f"IPv6 is not enabled for the network: {', '.join(unused)} is not used" if unused else ""
+        return {"Id": asked.id, "Warning": warning}
 
     async def _create(self, asked: Definition) -> None:
         device = self.dataplane.drivers[asked.driver].device(asked)

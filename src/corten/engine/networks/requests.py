@@ -55,9 +55,9 @@ def definition_of(
         labels=dict(request.labels or {}),
         ipam_options=ipam.options,
         ranges=tuple(_range(entry) for entry in ipam.config or [] if vars(entry)),
-        user_ranges=any(entry.subnet for entry in ipam.config or []),
         config_only=request.config_only,
     )
+    made = replace(made, user_ranges=any(r.subnet and made.has(r.version) for r in made.ranges))
     source = (request.config_from or ConfigReference()).network
     if source:
         made = _configured(made, configuration(source))
@@ -130,9 +130,11 @@ def _check(made: Definition) -> None:
         raise Invalid("IPv4 or IPv6 must be enabled")
     for version in (4, 6):
         found = [r for r in made.ranges if r.subnet and r.version == version]
+        if found and not made.has(version):
+            if version == 4:
+                raise Invalid(f"subnet {found[0].subnet} was given, and IPv4 is not enabled for the network")
+            continue  # dockerd takes subnets of IPv6 without EnableIPv6, shows them, and uses them for nothing
         if len(found) > 1:
             raise Invalid(f"{made.driver} networks have one IPv{version} subnet, {len(found)} were given")
-        if found and not (made.ipv4 if version == 4 else made.ipv6):
-            raise Invalid(f"subnet {found[0].subnet} was given, and IPv{version} is not enabled for the network")
         for one in found:
             one.pool()  # its parts fit together
