@@ -60,6 +60,8 @@ def test_a_block_device_is_a_disk(vm: Vm, device: str, second: str, tmp_path: Pa
     wait = "until [ -e /sys/block/vdc ]; do sleep 0.1; done; echo r''o=$(cat /sys/block/vdc/ro) se''en"
     assert "ro=1 " in console(vm, "metal", wait, "seen")
     assert f'"filename": "{second}"' in vm.run("vm", "inspect", "--qemu", "metal"), "what was plugged in as well"
+    vm.daemon.restart_killed()
+    assert not is_free(device) and not is_free(second), "the machine has them, whatever the daemon does"
     refused = {
         "be saved": ["save", "metal"],
         "have a snapshot with its memory": ["snapshot", "create", "metal", "one"],
