@@ -266,13 +266,13 @@ def case_quick(layout: Layout, path: str) -> None:
     resources = {"memory": {"limit": 64 * MB}, "pids": {"limit": 100}, "devices": DOCKER_DEVICES}
     cgroups.create(layout, path, resources).remove()
     took = []
-    for _ in range(5):
+    while min(took, default=1.0) >= 0.005:
+        assert len(took) < 100, took  # none of them was undisturbed
         begin = time.perf_counter()
         made = cgroups.create(layout, path, resources)
         took.append(time.perf_counter() - begin)
         assert inside(made, lambda: None) == 0
         made.remove()
-    assert min(took) < 0.005, took
 
 
 def case_delegate(layout: Layout, path: str) -> None:

@@ -279,9 +279,12 @@ def case_block_limits(layout: Layout, path: str) -> None:
         read = sum(e["value"] for e in entries if (e["major"], e["op"]) == (major, "Read"))
         assert read >= 3 * MB, entries
         made.update({"blockIO": {"throttleReadBpsDevice": [{**rate, "rate": 0}]}})
-        begin = time.monotonic()
-        assert inside(made, lambda: _read_direct(name, 3 * MB)) == 0
-        assert time.monotonic() - begin < took
+        for _ in range(100):  # a disk that others use may be as slow, but not each time
+            begin = time.monotonic()
+            assert inside(made, lambda: _read_direct(name, 3 * MB)) == 0
+            if time.monotonic() - begin < took:
+                return
+        raise AssertionError(f"no read of 3 MB without a limit took less than {took:.3f} s")
 
 
 def _first(made: Cgroup, controller: str, *files: str) -> str:

@@ -61,7 +61,9 @@ async def test_what_arrives_by_macvlan_is_limited(world: World) -> None:
     world.networks.shape(id, "ingress=8mbit", two.namespace)
     assert await took() > 0.4
     world.networks.shape(id, "none", two.namespace)
-    assert await took() < 0.4
+    async with asyncio.timeout(60):
+        while await took() >= 0.4:  # with a limit it is never quicker, without one a busy machine may be as slow
+            pass
     world.networks.shape(id, "ingress=4mbit", two.namespace)
     await world.networks.disconnect(second, two.namespace)
     assert [line.split()[0] for line in two.run("ip", "-br", "link").splitlines()] == ["lo"]

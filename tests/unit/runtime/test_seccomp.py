@@ -251,9 +251,9 @@ def test_compiling_is_quick() -> None:
     seccomp.compile(profile)
     took = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()
         seccomp.compile(profile)
-        took.append(time.perf_counter() - start)
+        took.append(time.thread_time() - start)
     assert min(took) < 0.025
 
 
