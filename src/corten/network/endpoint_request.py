@@ -55,6 +55,9 @@ def address_request(network: ActiveNetwork, settings: EndpointSettings) -> Addre
         raise Invalid(f"invalid address of network {made.name}: {v4 if v4 and v4.version != 4 else v6}")
     if (v4 or v6) and (made.default_bridge or not network.driver.reachability.addresses):
         raise Invalid("user specified IP address is supported on user defined networks only")
+    unused = next((a for a in (v4, v6) if a is not None and not made.has(a.version)), None)
+    if unused is not None:
+        raise Invalid(f"address {unused}: IPv{unused.version} is not enabled for network {made.name}")
     if (v4 or v6) and not made.user_ranges:
         raise Invalid(
             "user specified IP address is supported only when connecting to networks with user configured subnets"
