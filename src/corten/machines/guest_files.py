@@ -19,6 +19,7 @@ from corten.machines.machine import Machine
 from corten.tasks.machine_tasks import MachineTask
 
 _PIECE = 256 << 10  # bytes, which are a third more in an answer (`vm.qmp.MAX_LINE`)
+_PARTS = 64  # answers about one piece: what is left is encoded again for each
 _ANSWER = 60.0  # seconds
 
 
@@ -68,14 +69,16 @@ async def write(machine: Machine, path: str, pieces: AsyncIterator[bytes], mode:
 
 async def _put(task: MachineTask, handle: int, data: bytes) -> int:
     left = data
-    while left:
+    for _ in range(_PARTS):
         text = base64.b64encode(left).decode()
         answer = await task.ask_agent("guest-file-write", _ANSWER, handle=handle, buf_b64=text)
         count = answer.get("count") if isinstance(answer, dict) else None
         if not isinstance(count, int) or not 0 < count <= len(left):
             raise Failed("the agent in the machine answers what is no answer")
         left = left[count:]
-    return len(data)
+        if not left:
+            return len(data)
+    raise Failed("the agent in the machine takes a few bytes at a time")
 
 
 def _content(answer: object) -> bytes:

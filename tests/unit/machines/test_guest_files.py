@@ -115,6 +115,14 @@ def test_a_count_that_is_none(count: object) -> None:
     assert guest.closed == 1
 
 
+def test_one_that_takes_a_byte_at_a_time() -> None:
+    """What it is given would be made anew for each: 256 KiB for every 20 bytes that it says."""
+    guest = Guest(b"", {"guest-file-write": {"count": 1}})
+    with pytest.raises(Failed, match="a few bytes at a time"):
+        done(guest_files.write(guest.machine, "/x", _pieces(bytes(10_000)), 0o644))
+    assert guest.said.count("guest-file-write") < 100 and guest.closed == 1
+
+
 @pytest.mark.parametrize("path", ["", "relative", "/with\0zero"])
 def test_a_path_that_is_none(path: str) -> None:
     with pytest.raises(Invalid, match="is no absolute path"):
