@@ -265,7 +265,7 @@ def case_quick(layout: Layout, path: str) -> None:
         raise Lacking("the time of an emulated processor says nothing of a start's")
     resources = {"memory": {"limit": 64 * MB}, "pids": {"limit": 100}, "devices": DOCKER_DEVICES}
     cgroups.create(layout, path, resources).remove()
-    took = []
+    took: list[float] = []
     while min(took, default=1.0) >= 0.005:
         assert len(took) < 100, took  # none of them was undisturbed
         begin = time.perf_counter()
