@@ -62,6 +62,8 @@ async def _memory(machines: Machines, machine: Machine, size: int) -> str:
     if size < create.SMALLEST:
         raise Invalid(f"a machine has at least {human_size(create.SMALLEST)} of memory")
     how = LATER
+    if size > config.max_memory:
+        check_not_saved(machine)
     if record.state.running:
         if size > config.max_memory:
             most = human_size(config.max_memory)
@@ -81,6 +83,8 @@ async def _cpus(machines: Machines, machine: Machine, count: int) -> str:
     record, config = machine.record, machine.record.config
     if count < 1 or (record.state.running and count > config.max_cpus):
         raise Invalid(f"machine {machine.name} can have 1 to {config.max_cpus} processors (--max-cpus)")
+    if count > config.max_cpus:
+        check_not_saved(machine)
     how = LATER
     if record.state.running and count >= record.begun.cpus:
         assert machine.task is not None

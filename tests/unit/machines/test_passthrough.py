@@ -17,7 +17,7 @@ from corten.errors import Conflict, Failed, Invalid, NotFound, Unsupported
 from corten.machines import archive, change, clone, create, devices, life, migration, passthrough, plan, show, snapshots
 from corten.machines.machine import Machine
 from corten.machines.records import Begun, Snapshot
-from corten.spec.docker.machine import MachineDevice, MachineDisk
+from corten.spec.docker.machine import MachineDevice, MachineDisk, MachineUpdate
 from corten.spec.docker.networking import EndpointSettings
 from corten.vm.passthrough import CONTROLLER, Passed
 from unit.machines.host_tree import MDEV
@@ -149,6 +149,8 @@ async def test_a_saved_machine_has_the_devices_that_its_state_has(world: World) 
         lambda: change.remove_disk(world.machines, machine, "disk0"),
         lambda: change.connect(world.machines, machine, "other", EndpointSettings()),
         lambda: change.disconnect(world.machines, machine, "bridge"),
+        lambda: change.update(world.machines, machine, MachineUpdate(memory=machine.record.config.max_memory + 1)),
+        lambda: change.update(world.machines, machine, MachineUpdate(cpus=machine.record.config.max_cpus + 1)),
     ]
     for do in changes:
         with pytest.raises(Conflict, match="web is saved, and goes on with the devices that it has"):
