@@ -25,7 +25,8 @@ from corten.machines import (
     guest_files,
     jobs,
     life,
-    migration,
+    migration_source,
+    migration_target,
     plan,
     rebase,
     run,
@@ -304,57 +305,57 @@ async def stats(call: Call) -> web.StreamResponse:
 
 
 async def describe(call: Call) -> web.StreamResponse:
-    return json_answer(await migration.description(call.machines, call.machines.running(call.path["id"])))
+    return json_answer(await migration_source.description(call.machines, call.machines.running(call.path["id"])))
 
 
 async def send_disk(call: Call) -> web.StreamResponse:
     machine = call.machines.running(call.path["id"])
     taken = await take(call.request, framed=False, stream_types=True)
-    await migration.send_disk(call.machines, machine, call.path["name"], taken.fd)
+    await migration_source.send_disk(call.machines, machine, call.path["name"], taken.fd)
     return Hijacked()
 
 
 async def send_state(call: Call) -> web.StreamResponse:
     machine = call.machines.running(call.path["id"])
     taken = await take(call.request, framed=False, stream_types=True)
-    migration.send_state(call.machines, machine, taken.fd)
+    migration_source.send_state(call.machines, machine, taken.fd)
     return Hijacked()
 
 
 async def sent(call: Call) -> web.StreamResponse:
-    return json_answer(await migration.finished(call.machines, call.machines.running(call.path["id"])))
+    return json_answer(await migration_source.finished(call.machines, call.machines.running(call.path["id"])))
 
 
 async def cancel_sending(call: Call) -> web.StreamResponse:
-    await migration.cancel(call.machines, call.machines.running(call.path["id"]))
+    await migration_source.cancel(call.machines, call.machines.running(call.path["id"]))
     return empty()
 
 
 async def receive(call: Call) -> web.StreamResponse:
     body = decode_object(await read_body(call.request))
     files = call.text("kernel"), call.text("initrd")
-    machine = await migration.receive(call.machines, body, call.text("name"), *files)
+    machine = await migration_target.receive(call.machines, body, call.text("name"), *files)
     return json_answer({"Id": machine.id, "Name": machine.name}, 201)
 
 
 async def receive_disk(call: Call) -> web.StreamResponse:
     machine = call.machines.get(call.path["id"])
-    migration.check_incoming(machine)
+    migration_target.check_incoming(machine)
     taken = await take(call.request, framed=False, stream_types=True)
-    await migration.receive_disk(call.machines, machine, taken.fd, taken.early)
+    await migration_target.receive_disk(call.machines, machine, taken.fd, taken.early)
     return Hijacked()
 
 
 async def receive_state(call: Call) -> web.StreamResponse:
     machine = call.machines.get(call.path["id"])
-    migration.check_incoming(machine)
+    migration_target.check_incoming(machine)
     taken = await take(call.request, framed=False, stream_types=True)
-    migration.receive_state(machine, taken.fd, taken.early)
+    migration_target.receive_state(machine, taken.fd, taken.early)
     return Hijacked()
 
 
 async def received(call: Call) -> web.StreamResponse:
-    return json_answer(await migration.finish(call.machines.get(call.path["id"])))
+    return json_answer(await migration_target.finish(call.machines.get(call.path["id"])))
 
 
 ROUTES = (

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from corten.aio.threads import to_removal_thread
 from corten.errors import Conflict, CortenError, Failed, Unavailable
-from corten.machines import migration, passthrough, records, run, state
+from corten.machines import migration_target, passthrough, records, run, state
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.tasks.contract import Exit
@@ -153,7 +153,7 @@ async def restart(machines: Machines, machine: Machine, seconds: int | None = No
 async def remove(machines: Machines, machine: Machine, force: bool, disks: bool) -> None:
     """Conflict while it runs, unless `force`, which kills it. With `disks` those that nothing else refers to go with
     it."""
-    await migration.refuse(machine)
+    await migration_target.refuse(machine)
     if machine.gone:
         return
     if machine.record.state.running:

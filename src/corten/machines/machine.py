@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from corten.machines.migration import Incoming, Outgoing
 from corten.machines.records import Record
 from corten.network.endpoint import Endpoint
 from corten.tasks.contract import Exit
 from corten.tasks.machine_tasks import MachineTask
-
-if TYPE_CHECKING:
-    from corten.machines.migration import Incoming, Outgoing
 
 LOG = "console.log"
 

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, suppress
 
 from corten.aio.threads import alone
 from corten.errors import CortenError, Unavailable
-from corten.machines import commit, external, migration, names, records, run, state
+from corten.machines import commit, external, migration_source, names, records, run, state
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.machines.records import Record
@@ -133,7 +133,7 @@ async def _adopted(machines: Machines, machine: Machine, task: MachineTask) -> N
     if machine.record.state.status == "running":
         with suppress(CortenError, KeyError, TypeError, ValueError):  # of a QEMU that says what is none of its words
             await commit.settle(machines, machine, task)
-            await migration.given_up(machines, machine, task)
+            await migration_source.given_up(machines, machine, task)
 
 
 async def _reached(machines: Machines, machine: Machine) -> None:

@@ -16,10 +16,10 @@ import pytest
 
 from corten.aio.background import Background, Forever
 from corten.errors import Conflict, CortenError, Failed, Invalid, NotFound, Unavailable
-from corten.machines import blocks, migration, run, state
+from corten.machines import blocks, migration_source, migration_target, run, state
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
-from corten.machines.migration import Outgoing
+from corten.machines.migration import Incoming, Moved, Outgoing
 from corten.spec.json import Json
 from corten.tasks.machine_tasks import MachineTask
 
@@ -55,8 +55,8 @@ def description(**changes: Any) -> Json:
     }
 
 
-def checked(body: Json) -> migration.Moved:
-    return migration._checked(MACHINES, migration._decoded(body))
+def checked(body: Json) -> Moved:
+    return migration_target._checked(MACHINES, migration_target._decoded(body))
 
 
 def test_a_description() -> None:
@@ -130,7 +130,7 @@ def test_descriptions_of_no_machine(changes: Json) -> None:
 @pytest.mark.parametrize("text", ["%%%", "é", "A"])
 def test_a_cd_that_is_none(text: str) -> None:
     with pytest.raises(Invalid):
-        migration._bytes(text)
+        migration_target._bytes(text)
 
 
 class Qemu:
@@ -212,9 +212,9 @@ def pipe() -> int:
 
 async def test_the_client_goes_when_all_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not stand still for ever."""
-    monkeypatch.setattr(migration, "_GO", 0.01)
+    monkeypatch.setattr(migration_source, "GO", 0.01)
     world = World()
-    migration.send_state(world.machines, world.machine, pipe())
+    migration_source.send_state(world.machines, world.machine, pipe())
     while not (world.qemu.running and world.qemu.commands[-1] == "cont" if world.qemu.commands else False):
         await asyncio.sleep(0.001)
     assert world.machine.outgoing is None and "migrate" in world.qemu.commands
@@ -223,13 +223,13 @@ async def test_the_client_goes_when_all_was_sent(monkeypatch: pytest.MonkeyPatch
 
 async def test_it_is_paused_when_it_may_go_on_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """So no daemon lets it go on here by itself; who gives the move up does."""
-    monkeypatch.setattr(migration, "_GO", 0.01)
+    monkeypatch.setattr(migration_source, "GO", 0.01)
     world = World()
-    migration.send_state(world.machines, world.machine, pipe())
-    await migration.finished(world.machines, world.machine)
+    migration_source.send_state(world.machines, world.machine, pipe())
+    await migration_source.finished(world.machines, world.machine)
     await world.machines.changing.settle(None)
     assert (world.record.state.status, world.saved, world.qemu.running) == ("paused", ["paused"], False)
-    await migration.cancel(world.machines, world.machine)
+    await migration_source.cancel(world.machines, world.machine)
     assert (world.record.state.status, world.qemu.running) == ("running", True)
     await world.close()
 
@@ -244,13 +244,13 @@ async def test_what_could_not_be_sent_goes_on_at_once(
     monkeypatch.setattr(state, "_LOOK", 0.0)
     world = World(accelerator=accelerator)
     world.qemu.moved = {"status": status, "ram": {"transferred": 5}}
-    migration.send_state(world.machines, world.machine, pipe())
+    migration_source.send_state(world.machines, world.machine, pipe())
     async with asyncio.timeout(60):
         while not (world.qemu.commands and world.qemu.commands[-1] == "cont"):
             await asyncio.sleep(0.001)
     assert "migrate_cancel" in world.qemu.commands and world.qemu.running
     with pytest.raises(Failed, match="nothing of it is taken"):
-        await migration.finished(world.machines, world.machine)
+        await migration_source.finished(world.machines, world.machine)
     assert world.qemu.running and world.machine.outgoing is None
     await world.close()
 
@@ -261,20 +261,20 @@ async def test_a_client_that_is_slow_is_waited_for(monkeypatch: pytest.MonkeyPat
     world = World()
     sent = itertools.count()
     monkeypatch.setattr(world.qemu, "look", lambda: {"status": "active", "ram": {"transferred": next(sent)}})
-    migration.send_state(world.machines, world.machine, pipe())
+    migration_source.send_state(world.machines, world.machine, pipe())
     while next(sent) < 50:
         await asyncio.sleep(0)
     monkeypatch.setattr(world.qemu, "look", lambda: {"status": "completed"})
-    await migration.finished(world.machines, world.machine)
+    await migration_source.finished(world.machines, world.machine)
     assert "migrate_cancel" not in world.qemu.commands
     await world.close()
 
 
 async def test_a_disk_that_is_not_mirrored_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its mirror is begun behind the answer to the client, which may ask for the state before."""
-    monkeypatch.setattr(migration, "_LOOK", 0)
+    monkeypatch.setattr(migration_source, "_LOOK", 0)
     world = World(volumes=1)
-    migration.send_state(world.machines, world.machine, pipe())
+    migration_source.send_state(world.machines, world.machine, pipe())
     outgoing = world.machine.outgoing
     assert outgoing is not None and outgoing.sending is not None
     while world.qemu.commands.count("query-jobs") < 3:
@@ -288,14 +288,14 @@ async def test_a_disk_that_is_not_mirrored_yet_is_waited_for(monkeypatch: pytest
 
 
 async def test_what_is_given_up_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migration, "_LOOK", 0)
+    monkeypatch.setattr(migration_source, "_LOOK", 0)
     world = World(volumes=1)
     fd = pipe()
-    migration.send_state(world.machines, world.machine, fd)
+    migration_source.send_state(world.machines, world.machine, fd)
     with pytest.raises(Conflict, match="is being sent already"):
-        migration.send_state(world.machines, world.machine, pipe())
+        migration_source.send_state(world.machines, world.machine, pipe())
     await asyncio.sleep(0)
-    await migration.cancel(world.machines, world.machine)
+    await migration_source.cancel(world.machines, world.machine)
     await world.machines.changing.settle(None)
     assert "migrate" not in world.qemu.commands
     with pytest.raises(OSError):
@@ -308,7 +308,7 @@ async def test_a_disk_that_cannot_be_mirrored() -> None:
     outgoing = world.machine.outgoing
     assert outgoing is not None
     outgoing.failed = True
-    migration.send_state(world.machines, world.machine, pipe())
+    migration_source.send_state(world.machines, world.machine, pipe())
     assert outgoing.sending is not None
     with pytest.raises(CortenError, match="could not be copied"):
         await outgoing.sending
@@ -320,7 +320,7 @@ async def test_the_next_daemon_lets_it_go_on(running: bool, jobs: list[Json]) ->
     world = World()
     world.machine.outgoing = None
     world.qemu.running, world.qemu.jobs = running, jobs
-    await migration.given_up(world.machines, world.machine, cast(Any, world.qemu))
+    await migration_source.given_up(world.machines, world.machine, cast(Any, world.qemu))
     assert world.qemu.running and not world.qemu.jobs
     await world.close()
 
@@ -332,8 +332,8 @@ def test_an_emulated_one_stands_still_at_the_first_look_at_its_memory(accelerato
     async def send() -> None:
         world = World(accelerator=accelerator)
         world.qemu.stages = ["setup", "setup", "active"]
-        migration.send_state(world.machines, world.machine, pipe())
-        moved = await migration.finished(world.machines, world.machine)
+        migration_source.send_state(world.machines, world.machine, pipe())
+        moved = await migration_source.finished(world.machines, world.machine)
         words = [word for word in world.qemu.commands if word in ("stop", "migrate", "query-migrate", "cont")]
         looks = ["query-migrate"] * 3
         assert words[:6] == (["stop", "migrate", *looks, "cont"] if stops else ["migrate", *looks, "query-migrate"])
@@ -345,7 +345,7 @@ def test_an_emulated_one_stands_still_at_the_first_look_at_its_memory(accelerato
 
 def connected(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[socket.socket, int]:
     """A client's end of what a disk is sent by, and the daemon's."""
-    monkeypatch.setattr(migration, "_TAKEN", 0.05)
+    monkeypatch.setattr(migration_source, "_TAKEN", 0.05)
     monkeypatch.setattr(blocks, "written", AsyncMock(return_value="node0"))
     world.record.begun = SimpleNamespace(places={"disk0": 0})
     world.record.disks = [SimpleNamespace(serial="disk0")]
@@ -369,7 +369,7 @@ async def test_qemu_is_given_no_connection_that_is_not_nbd(said: bytes, monkeypa
     with client:
         client.sendall(said)
         with pytest.raises(Failed):
-            await migration.send_disk(world.machines, world.machine, "disk0", fd)
+            await migration_source.send_disk(world.machines, world.machine, "disk0", fd)
         assert not world.qemu.commands and is_left(client)
     await world.close()
 
@@ -382,16 +382,16 @@ async def test_a_server_of_nbd_that_says_no_more_is_left(monkeypatch: pytest.Mon
     async def wait(command: str, arguments: Json) -> None:
         """As QEMU does it, for as long as nothing comes."""
         await asyncio.to_thread(own.settimeout, 60)
-        assert (await asyncio.to_thread(own.recv, 99)) == migration._HELLO
+        assert (await asyncio.to_thread(own.recv, 99)) == migration_source._HELLO
         assert (await asyncio.to_thread(own.recv, 99)) == b""
         raise Failed("EOF")
 
     world.qemu.ask_json = wait  # type: ignore[attr-defined]
     with client, own:
-        client.sendall(migration._HELLO)
+        client.sendall(migration_source._HELLO)
         with pytest.raises(Failed, match="EOF"):
-            await migration.send_disk(world.machines, world.machine, "disk0", fd)
-    await migration.cancel(world.machines, world.machine)
+            await migration_source.send_disk(world.machines, world.machine, "disk0", fd)
+    await migration_source.cancel(world.machines, world.machine)
     with pytest.raises(OSError):
         os.fstat(fd)
     await world.close()
@@ -408,14 +408,14 @@ async def test_no_connection_of_a_disk_is_left_open(ends: str, monkeypatch: pyte
 
     world.qemu.ask_json = mirrored  # type: ignore[attr-defined]
     with client:
-        client.sendall(migration._HELLO)
-        await migration.send_disk(world.machines, world.machine, "disk0", fd)
+        client.sendall(migration_source._HELLO)
+        await migration_source.send_disk(world.machines, world.machine, "disk0", fd)
         match ends:
             case "cancelled":
-                await migration.cancel(world.machines, world.machine)
+                await migration_source.cancel(world.machines, world.machine)
             case "moved":
-                migration.send_state(world.machines, world.machine, pipe())
-                await migration.finished(world.machines, world.machine)
+                migration_source.send_state(world.machines, world.machine, pipe())
+                await migration_source.finished(world.machines, world.machine)
             case "machine":
                 await run.ended(world.machine)
         assert is_left(client)
@@ -447,15 +447,15 @@ class Waiting:
 @pytest.mark.parametrize("connected", [False, True])
 async def test_a_target_to_which_nothing_comes_is_given_up(monkeypatch: pytest.MonkeyPatch, connected: bool) -> None:
     """Whether a client has connected or not: it may hold the connection and be gone."""
-    monkeypatch.setattr(migration, "_SILENCE", 0.05)
+    monkeypatch.setattr(migration_target, "_SILENCE", 0.05)
     loop, client = asyncio.get_running_loop(), socket.socketpair()
-    incoming = migration.Incoming(loop.create_future(), loop.create_future(), loop.create_future())
+    incoming = Incoming(loop.create_future(), loop.create_future(), loop.create_future())
     if connected:
         incoming.state.set_result((client[0].detach(), b""))
     qemu = Waiting()
-    work = migration._state_comes(cast(MachineTask, qemu), incoming, "web")
+    work = migration_target._state_comes(cast(MachineTask, qemu), incoming, "web")
     with pytest.raises(Unavailable, match="nothing has come of machine web for 50ms"):
-        await asyncio.wait_for(migration._while_it_comes(incoming, work, "web"), 60)
+        await asyncio.wait_for(migration_target._while_it_comes(incoming, work, "web"), 60)
     client[1].setblocking(False)
     if connected:
         assert client[1].recv(1) == b"", "it is closed"
@@ -466,11 +466,11 @@ async def test_a_target_to_which_nothing_comes_is_given_up(monkeypatch: pytest.M
 async def test_a_target_to_which_something_comes_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a disk or of its state, which is passed on from its first byte."""
     loop, (client, ours) = asyncio.get_running_loop(), socket.socketpair()
-    incoming = migration.Incoming(loop.create_future(), loop.create_future(), loop.create_future())
+    incoming = Incoming(loop.create_future(), loop.create_future(), loop.create_future())
     qemu = Waiting()
     came = list[None]()
     monkeypatch.setattr(incoming.__class__, "comes", lambda self: came.append(None))
-    work = asyncio.ensure_future(migration._state_comes(cast(MachineTask, qemu), incoming, "web"))
+    work = asyncio.ensure_future(migration_target._state_comes(cast(MachineTask, qemu), incoming, "web"))
     incoming.state.set_result((ours.detach(), b"ear"))
     client.sendall(b"ly and late")
     client.shutdown(socket.SHUT_WR)

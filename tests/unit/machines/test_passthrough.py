@@ -14,8 +14,22 @@ import msgspec
 import pytest
 
 from corten.errors import Conflict, Failed, Invalid, NotFound, Unsupported
-from corten.machines import archive, change, clone, create, devices, life, migration, passthrough, plan, show, snapshots
+from corten.machines import (
+    archive,
+    change,
+    clone,
+    create,
+    devices,
+    life,
+    migration_source,
+    migration_target,
+    passthrough,
+    plan,
+    show,
+    snapshots,
+)
 from corten.machines.machine import Machine
+from corten.machines.migration import Moved
 from corten.machines.records import Begun, Snapshot
 from corten.spec.docker.machine import MachineDevice, MachineDisk, MachineUpdate
 from corten.spec.docker.networking import EndpointSettings
@@ -236,7 +250,7 @@ async def test_what_a_machine_with_one_cannot(world: World, device: MachineDevic
     }
     on: dict[str, Callable[[], Any]] = {
         "be saved": lambda: life.save(world.machines, machine),
-        "move": lambda: migration.description(world.machines, machine),
+        "move": lambda: migration_source.description(world.machines, machine),
         "have a snapshot with its memory": lambda: snapshots.create(
             world.machines, machine, "one", snapshots.Kind(external=True)
         ),
@@ -276,10 +290,10 @@ async def test_a_mistake_is_found_before_disks_are_made(world: World, monkeypatc
 async def test_a_machine_from_elsewhere_has_none(world: World) -> None:
     """Who describes it does not say what of this host it has."""
     config = asked(devices=[CARD]).replace(networks=None)
-    moved = migration.Moved(1, "web", "11111111-2222-3333-4444-555555555555", config, [], {}, {}, Begun(64 << 20, 1))
+    moved = Moved(1, "web", "11111111-2222-3333-4444-555555555555", config, [], {}, {}, Begun(64 << 20, 1))
     body = json.loads(msgspec.json.encode(msgspec.to_builtins(moved, enc_hook=lambda one: one.given_json())))
     with pytest.raises(Invalid, match="from elsewhere has no devices of this host"):
-        await migration.receive(world.machines, body, "")
+        await migration_target.receive(world.machines, body, "")
     packed = archive.Packed(1, "web", config, [], {})
     text = msgspec.json.encode(msgspec.to_builtins(packed, enc_hook=lambda one: one.given_json()))
     tar = archive._head("machine.json", len(text)) + text + archive._padding(len(text)) + bytes(1024)
