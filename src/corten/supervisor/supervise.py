@@ -309,8 +309,12 @@ class Supervisor:
         self._execs.begin(execution, stdio, process, client, reply)
 
     def _why(self, error: Exception) -> Exception:
-        """Why an exec failed. That the container has just ended says more than what could not be done because of it."""
-        if self._ended or (self._first >= 0 and select.select((self._first,), (), (), 0)[0]):
+        """Why an exec failed. That the container has just ended says more than what could not be done because of it.
+
+        Its first process has no namespaces to join any more (ESRCH) before its end shows, which waits for all others.
+        """
+        gone = isinstance(error, StartFailed) and getattr(error, "errno", 0) == errno.ESRCH
+        if gone or self._ended or (self._first >= 0 and select.select((self._first,), (), (), 0)[0]):
             return Conflict(f"container {self._request.id} is not running")
         return error
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from corten.instance.contract import ChildStdio, Created, Ending, Size
+from corten.error_codec import encode
+from corten.errors import Conflict
+from corten.instance.contract import ChildStdio, Created, Ending, Execution, Process, Size
+from corten.runtime.messages import ChildFailed
 from corten.supervisor import supervise, wire
 from corten.supervisor.requests import decode_create
 from corten.supervisor.supervise import Supervisor
@@ -100,9 +105,36 @@ def test_what_comes_meanwhile_is_said_at_its_end(tmp_path: Path, monkeypatch: py
     assert _events(tmp_path) == ["created", "oom", "oom", "exit"]
 
 
+class Leaving(Hungry):
+    """Its first process has left its namespaces, and its end shows when it is sent a signal."""
+
+    def __init__(self) -> None:
+        super().__init__(0, False)
+
+    def enter(self, execution: Execution, stdio: ChildStdio) -> Process:
+        raise ChildFailed("join namespaces", "no such process", errno=errno.ESRCH)
+
+    def signal(self, number: int, all_processes: bool) -> None:
+        self.end()
+
+
+def test_an_exec_in_what_is_just_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "_instance", lambda *_: Leaving())
+    exec_ = {"id": "e1", "process": {}, "terminal": False, "stdin": False, "console_size": [0, 0]}
+    requests = ({"id": 1, "do": "exec", "exec": exec_}, {"id": 2, "do": "signal", "signal": 9, "all": False})
+    answers = {message["id"]: message for message in _said(tmp_path, *requests) if "id" in message}
+    assert answers[1]["error"] == encode(Conflict("container c1 is not running"))
+
+
 def _events(directory: Path) -> list[str]:
+    return [message["event"] for message in _said(directory)]
+
+
+def _said(directory: Path, *asked: dict[str, object]) -> list[dict[str, Any]]:
     request = decode_create({"id": "c1", "run": str(directory / "run"), "bundle": str(directory)})
     ours, theirs = socket.socketpair()
     with ours:
+        for each in asked:
+            wire.send(ours, each)
         Supervisor(request, [theirs.detach()]).run()
-        return [message["event"] for message, _ in wire.frames(ours)]
+        return [message for message, _ in wire.frames(ours)]
