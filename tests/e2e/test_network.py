@@ -12,6 +12,7 @@ import pytest
 
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.patience import until
 from free_ports import free_port
 
 SERVE = "echo hello > /tmp/index.html; exec httpd -f -p 80 -h /tmp"
@@ -22,9 +23,8 @@ def inside(client: Client, *flags: str, script: str, code: int = 0) -> str:
 
 
 def fetch(url: str, *prefix: str) -> str:
-    """What curl gets; "" when nothing answers."""
-    return execute([*prefix, "curl", "-s", "--retry", "20", "--retry-connrefused", "--retry-delay", "0",
-                    "--retry-max-time", "5", "-m", "5", url]).out.strip()  # fmt: skip
+    """What curl gets, once there is something. (What forwards a port hangs up while nothing listens behind it.)"""
+    return until(lambda: execute([*prefix, "curl", "-s", "-m", "60", url]).out.strip())
 
 
 def published(client: Client, name: str, port: str = "80/tcp") -> int:
