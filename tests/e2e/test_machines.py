@@ -103,6 +103,27 @@ def cds(vm: Vm, name: str) -> list[str]:
     return [disk["Volume"] for disk in vm.inspect(name)["Disks"] if disk["CDROM"]]  # type: ignore[attr-defined]
 
 
+def test_a_scsi_disk_and_a_paravirtual_screen(vm: Vm, tmp_path: Path) -> None:
+    """A disk behind virtio-scsi is snapshotted, limited and written to as others are."""
+    assert "no kind of screen" in vm.run("vm", "create", "--video", "cga", "--disk", "1m", code=1)
+    vm.create("para", "--disk", "size=32m,bus=scsi", "--video", "virtio", "--network", "none", "--start")
+    vm.ready("para")
+    console(vm, "para", "echo before | dd of=/dev/sda conv=sync oflag=direct; echo writ''ten", "written")
+    assert "0x1050" in console(vm, "para", "cat /sys/bus/pci/devices/*/device; echo e''nd", "end"), "of virtio's GPU"
+    assert "32" in console(vm, "para", "expr $(cat /sys/block/sda/size) / 2048; echo e''nd", "end")
+    vm.run("vm", "snapshot", "create", "para", "one")
+    console(vm, "para", "echo after | dd of=/dev/sda conv=sync oflag=direct; echo writ''ten", "written")
+    vm.run("vm", "snapshot", "revert", "para", "one")
+    assert "before" in console(vm, "para", "dd if=/dev/sda bs=512 count=1 iflag=direct; echo re''ad", "read")
+    limited = vm.run("vm", "update", "para", "--device-write-bps", "disk0=1m", "--disk", "disk0=48m")
+    assert limited == "para: disk0: done\npara: disk0 limits: done\n"
+    assert "bus scsi, and cannot be removed" in vm.run("vm", "device", "rm", "para", "--disk", "disk0", code=1)
+    shot = tmp_path / "para.png"
+    vm.run("vm", "screenshot", "para", "-o", str(shot))
+    assert shot.read_bytes().startswith(b"\x89PNG")
+    vm.run("vm", "rm", "-f", "-v", "para")
+
+
 def test_what_it_is_and_has_changes(vm: Vm) -> None:
     """Live: memory, processors, a disk's size, disks and networks; a snapshot with memory; save; all of it goes on."""
     vm.run("network", "create", "second")

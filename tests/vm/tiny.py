@@ -17,7 +17,9 @@ BUSYBOX = Path("/usr/bin/busybox")
 PLACE = Path(__file__).parents[2] / ".venv/share/corten/kernel"
 READY = "tiny: ready"
 ARGUMENTS = "console=ttyS0 quiet panic=-1 random.trust_cpu=on no_timer_check"
-_MODULES = "virtio_pci virtio_blk virtio_net virtio_mem virtio_balloon ext4 isofs button evdev af_packet".split()
+_MODULES = (
+    "virtio_pci virtio_blk virtio_scsi sd_mod virtio_net virtio_mem virtio_balloon ext4 isofs button evdev af_packet"
+).split()
 
 _INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin

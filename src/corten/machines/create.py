@@ -40,7 +40,7 @@ _MORE_MEMORY = 4  # times its memory a machine may have while it runs, where not
 _FIRMWARE = ("bios", "uefi", "kernel", "image")
 # Puts files into a new machine's directory.
 Furnish = Callable[[Path], Awaitable[None]]
-BUSES = ("virtio", "ide")
+BUSES = ("virtio", "scsi", "ide")
 MODELS = {"": "virtio-net-pci", "virtio": "virtio-net-pci", "e1000e": "e1000e"}
 _RESTARTS = ("", "no", "always", "unless-stopped", "on-failure")
 _MOST_DISKS = 16
@@ -155,6 +155,8 @@ def filled(asked: MachineCreate) -> MachineCreate:
     _check_firmware(asked, firmware)
     if asked.network_model not in MODELS:
         raise Invalid(f'no model of network devices: "{asked.network_model}"; there are virtio and e1000e')
+    if asked.video and asked.video not in board.VIDEO:
+        raise Invalid(f'no kind of screen: "{asked.video}"; there are {", ".join(board.VIDEO)}')
     rate.parse(asked.net_rate)
     policy = asked.restart_policy.name if asked.restart_policy else ""
     if policy not in _RESTARTS:
@@ -163,9 +165,10 @@ def filled(asked: MachineCreate) -> MachineCreate:
     check_bindings(asked.port_bindings or {})
     for disk in asked.disks or ():
         check_disk(disk)
-    return asked.replace(
+    made = asked.replace(
         memory=memory, max_memory=-(-bound // _GRAIN) * _GRAIN, cpus=cpus, max_cpus=max_cpus, firmware=firmware
     )
+    return made.replace(display=True) if asked.video else made
 
 
 def _check_firmware(asked: MachineCreate, firmware: str) -> None:

@@ -100,7 +100,7 @@ async def planned(
         kernel_arguments=config.kernel_arguments,
         disks=tuple(disks),
         interfaces=tuple(BoardInterface(mac, begun.places[name], model) for name, mac in macs.items() if mac),
-        display=config.display,
+        video=(config.video or "vga") if config.display else "",
         ports=begun.ports,
         secure_boot=config.secure_boot,
         tpm=config.tpm,

@@ -30,6 +30,7 @@ VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 # What enforces secure boot, and variables with the keys by which it does: Microsoft's, by which shims are signed.
 SECURE_CODE = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
 SECURE_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
+VIDEO = {"vga": "VGA", "virtio": "virtio-vga"}  # the driver of each; the second is VGA's until a guest drives it
 
 
 class Layer(NamedTuple):
@@ -42,7 +43,8 @@ class Layer(NamedTuple):
 
 class BoardDisk(NamedTuple):
     """`layers`: the files, each based on the one before it; the last is written to. A CD drive may have none. `serial`
-    is how a guest finds it. `bus` is virtio or ide. `place`: its number among disks and interfaces, no other one's."""
+    is how a guest finds it. `bus` is virtio, scsi or ide. `place`: its number among disks and interfaces, no other
+    one's."""
 
     serial: str
     layers: tuple[Layer, ...]
@@ -61,7 +63,7 @@ class BoardInterface(NamedTuple):
 class Board(NamedTuple):
     """`firmware`: bios, uefi or kernel. Memory in bytes. `ports`: for disks and interfaces. `paused`: it
     begins with `cont`; `incoming`: and has the state of another machine by then. `passed`: devices of the host; `usb`:
-    the place of their controller, -1 without one."""
+    the place of their controller, -1 without one. `video`: one of `VIDEO`, "" without a screen."""
 
     qemu: str
     accelerator: str
@@ -75,7 +77,7 @@ class Board(NamedTuple):
     kernel_arguments: str = ""
     disks: tuple[BoardDisk, ...] = ()
     interfaces: tuple[BoardInterface, ...] = ()
-    display: bool = False
+    video: str = ""
     ports: int = PORTS
     secure_boot: bool = False
     tpm: bool = False
@@ -218,7 +220,14 @@ def disk_device(disk: BoardDisk, order: int = -1, ide: int = 0) -> Json:
         made["bootindex"] = order + 1  # 0 is a kernel's that is given
     if disk.bus == "ide":
         return {"driver": "ide-cd" if disk.cdrom else "ide-hd", "bus": f"ide.{ide}", **made}
+    if disk.bus == "scsi":
+        return {"driver": "scsi-hd", "bus": f"scsi{disk.place}.0", **made}
     return {"driver": "virtio-blk-pci", "bus": port(disk.place), **made}
+
+
+def disk_controller(place: int) -> Json:
+    """Of a disk of the bus scsi: each has one of its own, so that a place has a disk there as well."""
+    return {"driver": "virtio-scsi-pci", "id": f"scsi{place}", "bus": port(place)}
 
 
 def interface_device(interface: BoardInterface) -> Json:
@@ -280,7 +289,7 @@ def _firmware(board: Board, names: dict[str, str], direct: dict[str, str]) -> li
 
 def _devices(board: Board, names: dict[str, str]) -> list[Json]:
     """Each at an address of its own, so that nothing depends on an order."""
-    devices: list[Json] = [{"driver": "VGA", "addr": "1"}] if board.display else []
+    devices: list[Json] = [{"driver": VIDEO[board.video], "addr": "1"}] if board.video else []
     devices += [
         {"driver": "virtio-serial-pci", "id": "serial", "addr": "2", "max_ports": 2},
         {"driver": "virtserialport", "id": "agent", "bus": "serial.0", "nr": 1, "chardev": "agent",
@@ -297,6 +306,8 @@ def _devices(board: Board, names: dict[str, str]) -> list[Json]:
         devices.append({"driver": "tpm-crb", "tpmdev": "tpm"})
     on_ide = [disk for disk in board.disks if disk.bus == "ide"]
     for order, disk in enumerate(board.disks):
+        if disk.bus == "scsi":
+            devices.append(disk_controller(disk.place))
         devices.append(disk_device(disk, order, on_ide.index(disk) if disk in on_ide else 0))
     devices += map(interface_device, board.interfaces)
     if board.usb >= 0:

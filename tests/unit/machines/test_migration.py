@@ -96,7 +96,7 @@ def begun(**more: Any) -> Json:
         disk(""),
         disk("disk0", volume=""),
         disk("cloud-init"),
-        disk("disk0", bus="scsi"),
+        disk("disk0", bus="nvme"),
         disk("disk0", read_only=True),
         disk("disk0", cdrom=True, bus="ide"),
         {**disk("disk0"), "disks": [{"serial": "disk0", "volume": "v"}] * 2},

@@ -56,6 +56,17 @@ def test_what_a_user_wrote_is_one_argument_or_json() -> None:
     assert "fd=6,set=1" not in arguments, "QEMU closes those of sets, and opens the kernel by its number"
 
 
+def test_a_scsi_disk_and_a_paravirtual_screen() -> None:
+    """The controller is in the disk's place, and is there before the disk."""
+    wanted = BOARD._replace(disks=(BoardDisk("disk0", (QCOW2,), 5, "scsi"),), video="virtio")
+    devices = options(board.line(wanted, Sockets(3, 4, 5), [6], [7]).arguments, "-device")
+    assert devices[0] == {"driver": "virtio-vga", "addr": "1"}
+    at = devices.index({"driver": "virtio-scsi-pci", "id": "scsi5", "bus": "port5"})
+    disk = {"driver": "scsi-hd", "bus": "scsi5.0", "id": "disk5", "serial": "disk0", "drive": "disk5-0", "bootindex": 1}
+    assert devices[at + 1] == disk
+    assert not any("VGA" in str(device["driver"]) for device in devices)
+
+
 def test_a_board_travels_as_json() -> None:
     assert board.decode(json.loads(json.dumps(BOARD._asdict()))) == BOARD
 

@@ -61,7 +61,7 @@ COMMAND = Command(
             "disk",
             LIST,
             "Disk: a size (20g), an image that is copied (FILE.qcow2), a volume, or KEY=VALUE,... with "
-            "volume, size, from, image, clone, device=/dev/sdb, bus=virtio|ide, readonly",
+            "volume, size, from, image, clone, device=/dev/sdb, bus=virtio|scsi|ide, readonly",
         ),
         flag("display", BOOL, "With a screen: see 'vm vnc' and 'vm screenshot'"),
         flag("firmware", STRING, "bios, uefi, or kernel (default bios)"),
@@ -83,6 +83,7 @@ COMMAND = Command(
         flag("start", BOOL, "Start it as well"),
         flag("tpm", BOOL, "With a TPM 2.0 (swtpm)"),
         flag("uefi", BOOL, "The same as --firmware uefi"),
+        flag("video", STRING, "A screen of this kind: vga or virtio (--display: vga)"),
     ),
     most=1,
 )

@@ -55,6 +55,7 @@ def machine(flags: Flags) -> MachineCreate:
         "initrd": of_host(flags.text("initrd")) or UNSET,
         "kernel_arguments": flags.text("append") or UNSET,
         "display": flags.on("display") or UNSET,
+        "video": flags.text("video") or UNSET,
         "secure_boot": flags.on("secure-boot") or UNSET,
         "tpm": flags.on("tpm") or UNSET,
         "network_model": flags.text("network-model") or UNSET,

@@ -49,8 +49,8 @@ class MachineCreate(Struct, go="vm.CreateRequest"):
     it runs. `firmware`: bios, uefi, or kernel, for `kernel`, `initrd` (files of the daemon's machine) and
     `kernel_arguments`. `image`: an OCI image, whose tree is the first disk, of `image_size` (10g); the firmware is
     image then, and `kernel` and `initrd` are paths in the image, "" for those that are found there.
-    `secure_boot` is of uefi; `tpm`: a TPM 2.0. `networks`: settings by name, in the order of the interfaces; `net_rate`
-    limits each of them, as HostConfig.NetRate does."""
+    `display`: with a screen, of the kind `video` (vga, virtio). `secure_boot` is of uefi; `tpm`: a TPM 2.0. `networks`:
+    settings by name, in the order of the interfaces; `net_rate` limits each of them, as HostConfig.NetRate does."""
 
     memory: Int64 = 0
     max_memory: Int64 = 0
@@ -70,6 +70,7 @@ class MachineCreate(Struct, go="vm.CreateRequest"):
     port_bindings: dict[str, list[PortBinding]] | None = None
     cloud_init: CloudInit | None = None
     display: bool = False
+    video: str = ""
     secure_boot: bool = False
     tpm: bool = field(default=False, key="TPM")
     restart_policy: RestartPolicy | None = None
