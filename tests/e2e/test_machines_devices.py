@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from e2e_parts.loop_devices import beginning, loop_device
+from e2e_parts.loop_devices import beginning, is_free, loop_device, mounted
 from e2e_parts.machines import LIMIT, MARKS, Vm, console, serving
 
 pytestmark = MARKS
@@ -30,15 +29,6 @@ def device(tmp_path: Path) -> Iterator[str]:
 def second(tmp_path: Path) -> Iterator[str]:
     with loop_device(tmp_path / "second") as made:
         yield made
-
-
-def is_free(device: str) -> bool:
-    """Nothing has it for itself alone."""
-    try:
-        os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
-    except OSError:
-        return False
-    return True
 
 
 def test_a_block_device_is_a_disk(vm: Vm, device: str, second: str, tmp_path: Path) -> None:
@@ -102,22 +92,16 @@ def test_a_device_that_cannot_be_one(vm: Vm, device: str, tmp_path: Path) -> Non
     subprocess.run(["mkfs.ext4", "-q", device], check=True)
     place = tmp_path / "mounted"
     place.mkdir()
-    subprocess.run(["mount", device, place], check=True)
-    try:
+    with mounted(device, place):
         for access in ("", ":ro"):
             assert "is in use by this host" in vm.run("vm", "create", "bad", "--device", device + access, code=1)
         assert "is in use by this host" in vm.run("vm", "device", "add", "plain", "--device", device, code=1)
-    finally:
-        subprocess.run(["umount", place], check=True)
     assert vm.run("vm", "device", "add", "plain", "--device", device) == "disk1\n"
     assert "in use by machine plain" in vm.run("vm", "device", "add", "plain", "--device", device, code=1)
-    subprocess.run(["mount", device, place], check=True)
-    try:
+    with mounted(device, place):
         assert "is in use by this host" in vm.run("vm", "start", "plain", code=1)
         vm.run("vm", "snapshot", "create", "plain", "without")  # by a QEMU that has no device of the host
         vm.run("vm", "snapshot", "rm", "plain", "without")
-    finally:
-        subprocess.run(["umount", place], check=True)
     assert vm.inspect("plain")["State"]["Status"] == "created"  # type: ignore[index]
     vm.run("vm", "device", "rm", "plain", "--disk", "disk1")
     vm.run("vm", "rm", "-v", "plain")

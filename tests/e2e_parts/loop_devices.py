@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from e2e_parts.patience import until
+
 
 @contextmanager
 def loop_device(backing: Path) -> Iterator[str]:
@@ -28,6 +30,27 @@ def loop_device(backing: Path) -> Iterator[str]:
         yield device
     finally:
         subprocess.run(["losetup", "-d", device], check=True)
+
+
+@contextmanager
+def mounted(device: str, place: Path) -> Iterator[None]:
+    """In a mount namespace of its own: copies of the host's mounts, which others make meanwhile, would keep the device
+    when it is unmounted here."""
+    script = 'mount "$0" "$1" && echo mounted && read line'
+    command = ["unshare", "--mount", "sh", "-c", script, device, str(place)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holding:
+        assert holding.stdout is not None and holding.stdout.readline() == b"mounted\n"
+        yield
+    until(lambda: is_free(device))
+
+
+def is_free(device: str) -> bool:
+    """Nothing has it for itself alone."""
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
+    except OSError:
+        return False
+    return True
 
 
 def beginning(device: str) -> bytes:
