@@ -81,6 +81,24 @@ def test_the_size_of_an_exec_s_terminal(daemon: Cortend, running: str) -> None:
     assert daemon.ask("POST", f"/exec/{id}/resize?h=5&w=6")[0] == 409
 
 
+def test_a_size_that_is_sent_at_the_answer_s_first_byte(daemon: Cortend, running: str) -> None:
+    """Before the answer has been read, which the start waits for: a size that is lost is not sent again."""
+    body = {
+        "Cmd": ["sh", "-c", "until stty size | grep '31 7'; do sleep 0.02; done"],
+        "Tty": True,
+        "AttachStdout": True,
+    }
+    id = daemon.ask("POST", f"/containers/{running}/exec", body)[1]["Id"]
+    with daemon.connection() as connection:
+        connection.request("POST", f"/exec/{id}/start", b'{"Tty":true}', {"Content-Type": "application/json"})
+        until(lambda: connection.sock.recv(9, socket.MSG_PEEK), lambda head: head.startswith(b"HTTP/1.1 "))
+        assert daemon.ask("POST", f"/exec/{id}/resize?h=31&w=7")[0] in (200, 201)
+        said = b""
+        while piece := connection.sock.recv(1 << 16):
+            said += piece
+    assert said.endswith(b"31 7\r\n")
+
+
 def test_requests_while_it_waits_for_its_restart(daemon: Cortend, docker: Client) -> None:
     docker("run", "-d", "--name", "again", "--restart", "always", IMAGE, "false")
 

@@ -43,7 +43,11 @@ async def start(call: Call) -> web.StreamResponse:
         await execs.start(exec, None, size)
         return web.Response(status=200)
     mux = not body.tty
-    taken = await take(call.request, framed=mux, stream_types=call.version >= STREAM_TYPES)
+    exec.answered = True  # before it starts, which waits until the client has read that
+    try:
+        taken = await take(call.request, framed=mux, stream_types=call.version >= STREAM_TYPES)
+    finally:
+        exec.answered = False
     text = exec.config.detach_keys
     stream = Stream(
         taken.fd,

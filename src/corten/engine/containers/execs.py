@@ -48,6 +48,7 @@ class Exec:
     pid: int | None = None  # once its program runs; 0 where it has no number on this host
     exit_code: int | None = None
     size: tuple[int, int] | None = None  # rows and columns, the newest that a client sent
+    answered: bool = False  # a client has the head of its start's answer, and may send a size
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     ended_at: float = 0.0
 
@@ -173,10 +174,11 @@ class Execs:
     async def resize(self, exec: Exec, rows: int, columns: int) -> None:
         """Conflict before its start and after its end.
 
-        Clients send the size while it starts, and listen for changes only when they have an answer.
+        Clients send the size while it starts, as soon as they have an answer, and listen for changes only then.
         """
         task = exec.container.task
-        if exec.state != "running" or task is None:
+        starting = exec.state == "created" and exec.answered
+        if not (starting or exec.state == "running") or task is None:
             raise Conflict(f"exec {exec.id} is not running")
         exec.size = (rows, columns)
         if exec.pid is not None:
