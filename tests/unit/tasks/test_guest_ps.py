@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,10 +25,12 @@ MOVING = {"etime", "etimes", "c", "pcpu", "%cpu", "rss", "rssize", "rsz", "pmem"
 
 @pytest.fixture
 def sleeping() -> Iterator[int]:
-    """A process that does nothing, from its first line on."""
+    """A process that does nothing: it is stopped, so that its state and times stay as they are."""
     script = "import os, time; os.nice(3); print('x', flush=True); time.sleep(1000)"
     with subprocess.Popen([sys.executable, "-c", script, "x y"], stdout=subprocess.PIPE, start_new_session=True) as one:
         assert one.stdout is not None and one.stdout.readline()
+        one.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, one.pid, os.WSTOPPED)
         yield one.pid
         one.kill()
 
