@@ -278,6 +278,10 @@ def test_its_supervisor_is_killed(vm: Vm) -> None:
     assert "\nUid:\t0\t" not in status
     os.kill(pid, signal.SIGKILL)
     assert vm.run("vm", "wait", "killed") == "137\n"
+    assert vm.inspect("killed")["State"]["Error"] == "QEMU was ended by signal 9 (SIGKILL)"  # type: ignore[index]
+    vm.run("vm", "start", "killed")
+    vm.run("vm", "kill", "killed")
+    assert vm.inspect("killed")["State"]["Error"] == "", "a client has asked for it"  # type: ignore[index]
     vm.run("vm", "rm", "-v", "killed")
 
 

@@ -85,3 +85,51 @@ def limited() -> list[dict[str, object]]:
     shown = subprocess.run(["ip", "-j", "link", "show", "type", "ifb"], capture_output=True, check=True).stdout
     found: list[dict[str, object]] = json.loads(shown or b"[]")
     return [one for one in found if not str(one["ifname"]).startswith("ifb")]
+
+
+def test_a_tap_that_another_program_deletes(vm: Vm) -> None:
+    """It is back, with the same address by DHCP and names: while the daemon runs, and with the next daemon."""
+    vm.run("network", "create", "wired", "-o", "com.docker.network.bridge.name=cewired")
+    vm.create("cut", "--network", "wired", "--start")
+    vm.ready("cut")
+    before = vm.inspect("cut")["NetworkSettings"]
+    _delete_taps("cewired")
+    _answers_again(vm, "cut", 1)
+    vm.daemon.kill()
+    _delete_taps("cewired")
+    vm.daemon.start()
+    _answers_again(vm, "cut", 2)
+    assert vm.inspect("cut")["NetworkSettings"] == before
+    vm.run("vm", "rm", "-f", "cut")
+    vm.run("network", "rm", "wired")
+
+
+def _delete_taps(bridge: str) -> None:
+    links = subprocess.run(["ip", "-j", "link", "show", "master", bridge], capture_output=True, check=True).stdout
+    (link,) = json.loads(links)
+    subprocess.run(["ip", "link", "delete", link["ifname"]], check=True)
+
+
+def _asks(interface: str) -> str:
+    """A command that gets an address by DHCP."""
+    return f"ip link set {interface} up && udhcpc -i {interface} -n -q -t 2 -T 1 -s /dhcp"
+
+
+def _answers_again(vm: Vm, name: str, number: int) -> None:
+    asked = f"{_asks('eth0')} && nslookup -type=a cut $(cut -d' ' -f2 /names)"
+    console(vm, name, f"rm -f /names; until {asked}; do sleep 1; done; echo ba''ck{number}", f"back{number}")
+
+
+def test_dhcp_on_an_interface_that_is_plugged_in(vm: Vm) -> None:
+    """Of a machine that began without a name server, too."""
+    vm.run("network", "create", "later")
+    vm.create("plugged", "--start")
+    vm.ready("plugged")
+    vm.run("vm", "device", "add", "plugged", "--network", "later")
+    address = vm.inspect("plugged")["NetworkSettings"]["Networks"]["later"]["IPAddress"]  # type: ignore[index]
+    asked = f"until {_asks('eth1')}; do sleep 1; done; ip addr show eth1"
+    assert f"inet {address}/" in console(vm, "plugged", f"{asked}; echo ha''s", "has")
+    names = "nslookup -type=a plugged $(cut -d' ' -f2 /names); echo as''ked"
+    assert str(address) in console(vm, "plugged", names, "asked")
+    vm.run("vm", "rm", "-f", "plugged")
+    vm.run("network", "rm", "later")

@@ -23,6 +23,7 @@ from corten.machines import (
     create,
     devices,
     guest_files,
+    interfaces,
     jobs,
     life,
     migration_source,
@@ -207,12 +208,12 @@ async def remove_device(call: Call) -> web.StreamResponse:
 
 async def connect(call: Call) -> web.StreamResponse:
     machine, asked = call.machines.get(call.path["id"]), await call.body(MachineNetwork)
-    await change.connect(call.machines, machine, asked.network, asked.endpoint_config or EndpointSettings())
+    await interfaces.connect(call.machines, machine, asked.network, asked.endpoint_config or EndpointSettings())
     return empty()
 
 
 async def disconnect(call: Call) -> web.StreamResponse:
-    await change.disconnect(call.machines, call.machines.get(call.path["id"]), call.path["name"])
+    await interfaces.disconnect(call.machines, call.machines.get(call.path["id"]), call.path["name"])
     return empty()
 
 

@@ -42,6 +42,7 @@ from corten.images import policy
 from corten.images.images import Images
 from corten.network import default_bridge
 from corten.network.config import NetworkConfig
+from corten.network.endpoint import Endpoint
 from corten.network.ipam import DEFAULT_POOLS, parse_pool
 from corten.plan.bundle import LogDefaults
 from corten.plan.facts import HostFacts
@@ -180,7 +181,7 @@ async def assemble(config: Config, launcher: Launcher) -> Daemon:
         records,
         network_config,
         events.publish,
-        on_link_lost=lambda endpoint: engine.on_link_lost(endpoint),
+        on_link_lost=lambda endpoint: _link_lost(endpoint, engine, late.made),
         on_resolver_lost=lambda: _names_lost(engine, late.made),
         names=names,
         forwarder=forwarder,
@@ -461,6 +462,14 @@ def seccomp_profile(path: str) -> Callable[[str, Collection[str], str], Json | N
         return resolved(text, frozenset(capabilities), machine or here)
 
     return chosen
+
+
+def _link_lost(endpoint: Endpoint, engine: Engine, machines: Machines | None) -> None:
+    engine.on_link_lost(endpoint)
+    if machines is not None and (machine := machines.by_id.get(endpoint.container_id)) is not None:
+        from corten.machines import interfaces
+
+        interfaces.lost(machines, machine)
 
 
 def _names_lost(engine: Engine, machines: Machines | None) -> None:

@@ -16,17 +16,13 @@ from corten.machines.machines import Machines
 from corten.machines.processors import plug_cpus
 from corten.machines.records import Disk
 from corten.network import rate
-from corten.network.endpoint_request import EndpointRequest
-from corten.network.guest import GuestNamespace
-from corten.plan.validate.network import check_endpoint
 from corten.spec.docker.machine import MachineDisk, MachineLimits, MachineUpdate
-from corten.spec.docker.networking import EndpointSettings
 from corten.spec.json import Json
 from corten.tasks.machine_tasks import MachineTask
 from corten.units.durations import in_go
 from corten.units.sizes import human_size, parse_bytes
 from corten.vm import board
-from corten.vm.board import BoardDisk, BoardInterface
+from corten.vm.board import BoardDisk
 
 LIVE, LATER = "live", "next start"
 _SETS = 1000  # the first number of descriptors' sets for what is plugged in
@@ -296,84 +292,3 @@ async def remove_disk(machines: Machines, machine: Machine, name: str) -> None:
             machines.volumes.release(disk.volume, machine.id)
         machines.save(machine)
     machines.publish(machine, "device-remove", device=disk.serial)
-
-
-# -------------------------------------------------------------------------------------------------------- interfaces
-
-
-async def connect(machines: Machines, machine: Machine, reference: str, settings: EndpointSettings) -> None:
-    """One more interface, in this network."""
-    check_endpoint(settings)
-    network = machines.networks.find(reference).definition.name
-    async with machine.lock:
-        record = machine.record
-        if network in record.networks:
-            raise Conflict(f"machine {machine.name} is in network {network} already")
-        check_not_saved(machine)
-        if network in ("none", "host"):
-            raise Invalid(f"a machine has interfaces in networks with bridges, not in {network}")
-        create.check_number(record.disks, [*record.networks, network], passthrough.places(record.devices))
-        if record.state.running:
-            await _plug_interface(machines, machine, network, settings)
-        record.networks[network] = settings
-        machines.save(machine)
-    machines.publish(machine, "connect", network=network)
-
-
-async def _plug_interface(machines: Machines, machine: Machine, network: str, settings: EndpointSettings) -> None:
-    record, task, slot, taps = machine.record, machine.task, free_slot(machine), GuestNamespace(-1, -1)
-    assert task is not None and machine.release is not None
-    names = list(dict.fromkeys([record.name, *(settings.aliases or ()), record.id[:12]]))
-    request = EndpointRequest(network, record.id, taps, settings, names=names, index=slot,
-                              previous=record.addresses.get(network, ()), asks_bridge=True)  # fmt: skip
-    endpoint = machine.endpoints[network] = await machines.networks.connect(request)
-    try:
-        if not taps.taps:
-            raise Failed(f"network {network} has given no device")
-        await task.ask("getfd", [taps.taps[0].fd], fdname=board.network(slot))
-        made = {"type": "tap", "id": board.network(slot), "fd": board.network(slot), "vhost": False}
-        await task.ask_json("netdev_add", made)
-        try:
-            model = create.MODELS[record.config.network_model]
-            device = board.interface_device(BoardInterface(endpoint.mac, slot, model))
-            if record.config.net_rate:
-                machines.networks.shape_taps(record.id, record.config.net_rate)
-            await task.ask_json("device_add", device)
-        except BaseException:
-            await _quietly(task, "netdev_del", id=board.network(slot))
-            raise
-    except BaseException:
-        await run.leave(machines, machine, network)
-        raise
-    finally:
-        taps.close_taps()
-    machine.release.push_async_callback(run.leave, machines, machine, network)
-    record.begun.places[network] = slot
-    record.endpoints[network] = endpoint.record
-    record.macs[network] = endpoint.mac
-    record.addresses[network] = run.addresses(endpoint)
-
-
-async def disconnect(machines: Machines, machine: Machine, reference: str) -> None:
-    async with machine.lock:
-        record = machine.record
-        try:
-            network = machines.networks.find(reference).definition.name
-        except NotFound:
-            network = reference
-        if network not in record.networks:
-            raise NotFound(f"machine {machine.name} is not in network {reference}")
-        check_not_saved(machine)
-        if record.state.running and network in record.begun.places:
-            slot = record.begun.places[network]
-            await unplug(machine, f"interface{slot}")
-            assert machine.task is not None
-            await machine.task.ask("netdev_del", (), id=board.network(slot))
-            await run.leave(machines, machine, network)
-            del record.begun.places[network]
-        record.endpoints.pop(network, None)
-        record.macs.pop(network, None)
-        record.addresses.pop(network, None)
-        del record.networks[network]
-        machines.save(machine)
-    machines.publish(machine, "disconnect", network=network)

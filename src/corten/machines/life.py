@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from corten.aio.threads import to_removal_thread
 from corten.errors import Conflict, CortenError, Failed, Unavailable
-from corten.machines import migration_target, passthrough, records, run, state
+from corten.machines import interfaces, migration_target, passthrough, records, run, state
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.tasks.contract import Exit
@@ -140,6 +140,7 @@ async def unpause(machines: Machines, machine: Machine) -> None:
         await machines.task(machine).ask("cont")
         machine.record.state.status = "running"
         machines.save(machine)
+    interfaces.lost(machines, machine)
     machines.publish(machine, "unpause")
 
 

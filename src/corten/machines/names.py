@@ -30,6 +30,12 @@ async def client(machines: Machines, machine: Machine) -> int:
         namespace.close()
 
 
+def serves(machines: Machines, machine: Machine) -> bool:
+    """Whether a machine that runs has one."""
+    asks = any(endpoint.names_at for endpoint in machine.endpoints.values())
+    return asks and not machines.networks.needs_resolver(machine.id)
+
+
 async def again(machines: Machines, machine: Machine, task: MachineTask) -> None:
     """A machine that runs, and whose name server is gone, has another one. A failure is in the log."""
     try:

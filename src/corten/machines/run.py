@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -108,22 +108,22 @@ async def _recorded(machines: Machines, machine: Machine) -> None:
         raise
 
 
-def leases(machine: Machine, servers: Sequence[str], asks: bool) -> tuple[Lease | None, ...]:
-    """What DHCP gives each interface: its address, and the first one that has a gateway the default route. `asks`: it
-    has a name server."""
-    made: list[Lease | None] = []
-    routed = False
-    for endpoint in machine.endpoints.values():
+def leases(machines: Machines, machine: Machine, asks: bool) -> dict[str, Lease | None]:
+    """What DHCP gives the interface in each network: its address, and the first one that has a gateway the default
+    route. `asks`: the machine has a name server."""
+    made: dict[str, Lease | None] = {}
+    routed, servers = False, machines.settings.name_servers()
+    for network, endpoint in machine.endpoints.items():
         if not endpoint.address:
-            made.append(None)
+            made[network] = None
             continue
         gateway = "" if routed else endpoint.gateway
         routed = routed or bool(gateway)
         own = endpoint.gateway or _NO_GATEWAY
         asked = [endpoint.names_at] if asks and endpoint.names_at else servers
-        lease = Lease(endpoint.mac, endpoint.address, endpoint.prefix, gateway, asked, machine.name, 0, own)
-        made.append(lease)
-    return tuple(made)
+        name = machine.name
+        made[network] = Lease(endpoint.mac, endpoint.address, endpoint.prefix, gateway, asked, name, 0, own)
+    return made
 
 
 def addresses(endpoint: Endpoint) -> list[str]:
@@ -213,7 +213,7 @@ async def _begin(
             {},
             (str(machine.log_path), *_LOG),
             made.board,
-            leases(machine, machines.settings.name_servers(), asks >= 0),
+            tuple(leases(machines, machine, asks >= 0).values()),
             tuple(endpoint.names_at for endpoint in machine.endpoints.values()) if asks >= 0 else (),
         )
         given = [*made.fds, *(tap.fd for tap in taps.taps), *([asks] if asks >= 0 else [])]

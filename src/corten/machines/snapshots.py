@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
 from typing import NamedTuple
 
-from corten.errors import Conflict, Invalid, NotFound
+from corten.errors import Conflict, Exhausted, Failed, Invalid, NotFound
 from corten.machines import blocks, external, passthrough, run
 from corten.machines.jobs import finished
 from corten.machines.life import halt
@@ -21,6 +22,7 @@ from corten.machines.records import Snapshot
 from corten.spec.docker import times
 from corten.spec.json import Json
 from corten.tasks.machine_tasks import MachineTask
+from corten.units.sizes import human_size
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}\Z")
 _LIMIT = 128  # of one machine
@@ -57,10 +59,10 @@ async def create(machines: Machines, machine: Machine, name: str, kind: Kind) ->
             bases = await external.take(machines, machine, name, memory, kind.quiesce)
         elif runs:
             assert machine.task is not None
-            await _job(machine, machine.task, "snapshot-save", name)
+            await _save(machines, machine, machine.task, name)
         else:
             async with run.standing(machines, machine) as task:
-                await _job(machine, task, "snapshot-save", name)
+                await _save(machines, machine, task, name)
         made = Snapshot(
             name,
             times.now(),
@@ -145,7 +147,7 @@ def _check(machines: Machines, machine: Machine, apart: bool) -> None:
     if any(one.external != apart for one in machine.record.snapshots):
         kind = "in its disks" if apart else "external ones, which --external makes one more of"
         raise Conflict(f"machine {machine.name} has snapshots already, {kind}: it has one kind at a time")
-    written = [disk for disk in machine.record.disks if disk.volume and not disk.read_only]
+    written = external.written(machine.record)
     raw = [] if apart else [disk.volume for disk in written if machines.disks.file(disk.volume).format != "qcow2"]
     if raw:
         raise Conflict(f"disk {raw[0]} is raw, which keeps no snapshots: take it with --external")
@@ -156,9 +158,22 @@ def _check(machines: Machines, machine: Machine, apart: bool) -> None:
 async def nodes(machine: Machine, task: MachineTask) -> list[str]:
     """Of QEMU's block layer, those that are written to: the first one keeps the memory."""
     record = machine.record
-    disks = [disk for disk in record.disks if disk.volume and not disk.read_only]
+    disks = external.written(record)
     found = [await blocks.written(task, machine, disk) for disk in disks]
     return [*found, "variables"] if record.config.firmware == "uefi" else found
+
+
+async def _save(machines: Machines, machine: Machine, task: MachineTask, tag: str) -> None:
+    """Exhausted where the disk that keeps the memory has no room for it: QEMU says "Input/output error" then."""
+    try:
+        await _job(machine, task, "snapshot-save", tag)
+    except Failed as error:
+        kept = machines.disks.file(external.written(machine.record)[0].volume).path
+        left, memory = shutil.disk_usage(kept).free, machine.record.begun.memory
+        if left > memory:
+            raise
+        sizes = f"{human_size(left)} for {human_size(memory)} of memory"
+        raise Exhausted(f"{error}: no space left on the disk of {kept} ({sizes})") from error
 
 
 async def _job(machine: Machine, task: MachineTask, command: str, tag: str) -> None:

@@ -21,16 +21,17 @@ OTHERS = 4  # PACKET_OUTGOING: what this host sends to the machine
 
 
 class Leases:
-    """`taps` are the descriptors of the interfaces, a lease for each of them or None."""
+    """Of the interfaces of one machine."""
 
-    def __init__(self, loop: Loop, taps: Sequence[int], leases: Sequence[Lease | None]) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._sockets: dict[int, tuple[socket.socket, Lease]] = {}
-        for device, lease in zip(taps, leases, strict=True):
-            if lease is not None:
-                listening = listen(tap.name_of(device), dhcp.SERVER)
-                self._sockets[listening.fileno()] = listening, lease
-                loop.watch(listening.fileno(), READ, self._asked(listening, lease))
+        self._sockets: set[socket.socket] = set()
+
+    def add(self, device: int, lease: Lease) -> None:
+        """`device` is the tap of one."""
+        listening = listen(tap.name_of(device), dhcp.SERVER)
+        self._sockets.add(listening)
+        self._loop.watch(listening.fileno(), READ, self._asked(listening, lease))
 
     def _asked(self, listening: socket.socket, lease: Lease) -> Callable[[int], None]:
         def answer(_: int) -> None:
@@ -40,16 +41,20 @@ class Leases:
                     return
                 if (said := dhcp.answer(asked, lease)) is not None:
                     listening.send(said)
-            except OSError:  # the device is down or gone: the client asks again
-                return
+            except OSError:  # the device is down: the client asks again
+                if is_gone(listening):
+                    self._forget(listening)
 
         return answer
 
     def close(self) -> None:
-        for number, (listening, _) in self._sockets.items():
-            self._loop.forget(number)
-            listening.close()
-        self._sockets = {}
+        for listening in tuple(self._sockets):
+            self._forget(listening)
+
+    def _forget(self, listening: socket.socket) -> None:
+        self._sockets.discard(listening)
+        self._loop.forget(listening.fileno())
+        listening.close()
 
 
 def _filter(port: int) -> Sequence[tuple[int, int, int, int]]:
@@ -75,3 +80,8 @@ def listen(device: str, port: int) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def is_gone(listening: socket.socket) -> bool:
+    """The network device was deleted."""
+    return not listening.getsockname()[0]

@@ -12,14 +12,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from corten.kernel import tap
 from corten.spec import udp
 from corten.spec.udp import Datagram
 from corten.supervisor.loop import READ, Loop
-from corten.supervisor.machine_leases import OTHERS, listen
+from corten.supervisor.machine_leases import OTHERS, is_gone, listen
 
 PORT = 53
 _UNDER_WAY = 256  # questions; the oldest is forgotten for one more
@@ -37,21 +37,21 @@ class Asked(NamedTuple):
 
 
 class Names:
-    """`taps` are the descriptors of the interfaces, with the address of each one's bridge, "" where it asks nothing.
-    Takes `asks`."""
+    """Of the interfaces of one machine. Takes `asks`."""
 
-    def __init__(self, loop: Loop, taps: Sequence[int], servers: Sequence[str], asks: int) -> None:
+    def __init__(self, loop: Loop, asks: int) -> None:
         self._loop = loop
-        self._listening: list[socket.socket] = []
+        self._listening: set[socket.socket] = set()
         self._asked: dict[int, Asked] = {}
         self._number = 0
         self._asks: socket.socket | None = None
         self.ask_by(asks)
-        for device, server in zip(taps, servers, strict=True):
-            if server:
-                listening = listen(tap.name_of(device), PORT)
-                self._listening.append(listening)
-                loop.watch(listening.fileno(), READ, self._came(listening, ipaddress.IPv4Address(server).packed))
+
+    def add(self, device: int, server: str) -> None:
+        """`device` is the tap of one, `server` the address of its bridge, which it asks."""
+        listening = listen(tap.name_of(device), PORT)
+        self._listening.add(listening)
+        self._loop.watch(listening.fileno(), READ, self._came(listening, ipaddress.IPv4Address(server).packed))
 
     def ask_by(self, asks: int) -> None:
         """By this socket, which is taken, from now on."""
@@ -82,7 +82,8 @@ class Names:
                 self._asked[self._number] = Asked(listening, question.content[:2], question)
                 self._asks.send(struct.pack("!H", self._number) + question.content[2:])
             except OSError:  # the device is down, or the server gone: the guest asks again
-                return
+                if is_gone(listening):
+                    self._end(listening)
 
         return ask
 
@@ -104,10 +105,13 @@ class Names:
 
     def close(self) -> None:
         self._forget()
-        for one in self._listening:
-            self._loop.forget(one.fileno())
-            one.close()
-        self._listening = []
+        for one in tuple(self._listening):
+            self._end(one)
+
+    def _end(self, listening: socket.socket) -> None:
+        self._listening.discard(listening)
+        self._loop.forget(listening.fileno())
+        listening.close()
 
 
 def _cut(answer: bytes, question: bytes) -> bytes:

@@ -20,6 +20,7 @@ from corten.errors import Conflict, CortenError, Failed, StartFailed
 from corten.kernel import process as p
 from corten.runtime import cgroups
 from corten.runtime.cgroups import Cgroup
+from corten.spec.dhcp import Lease
 from corten.supervisor import endings, failures, machine_requests, place, requests, wire
 from corten.supervisor.connection import Connection
 from corten.supervisor.failures import print_exception
@@ -41,6 +42,7 @@ Json = dict[str, Any]
 _KEPT = 16384  # bytes of what QEMU has written to its standard error
 _LINGER = 10.0  # seconds for clients of the console that have not read all yet
 _PORT = "agent"  # of the agent, as `vm.board` calls it
+_SIGNAL = 128  # a status above it is that of a signal
 _ORDERLY = ("guest-shutdown", "host-qmp-quit", "host-qmp-system-reset", "guest-reset")
 
 
@@ -58,9 +60,9 @@ class Owner:
         self._group: Cgroup | None = None
         self._errors, self._said = -1, b""
         self._reason, self._panicked, self._agent_there = "", False, False
-        self._ended = False
+        self._is_to_end = self._ended = False
         self._listener: socket.socket | None = None
-        self._leases: Leases | None = None
+        self._leases = Leases(self._loop)
         self._names: Names | None = None
         self._monitor: Talk | None = None
         self._stall: Stall | None = None
@@ -112,14 +114,22 @@ class Owner:
                 request.board.accelerator == "kvm", jail=passthrough.jail(request.board.passed),
                 locked=passthrough.locked(request.board.passed, request.board.max_memory),
             )  # fmt: skip
-        if any(request.leases):
-            self._leases = Leases(self._loop, given, request.leases)
         if asks >= 0:
-            self._names = Names(self._loop, given, request.names, os.dup(asks))
+            self._names = Names(self._loop, os.dup(asks))
+        leases, servers = request.leases or [None] * taps, request.names or [""] * taps
+        for device, lease, server in zip(given, leases, servers, strict=True):
+            self._serve(device, lease, server)
         for fd in self._given:
             os.close(fd)
         self._given = []
         self._talk_to(monitor, agent, console)
+
+    def _serve(self, device: int, lease: Lease | None, server: str) -> None:
+        """What is answered on this tap: DHCP, and questions for names to the address `server`."""
+        if lease is not None:
+            self._leases.add(device, lease)
+        if server and self._names is not None:
+            self._names.add(device, server)
 
     def _begin_tpm(self) -> int:
         """The descriptor that QEMU has of it; -1 without one."""
@@ -135,8 +145,7 @@ class Owner:
         assert self._tpm is not None
         self._loop.forget(self._tpm.ended)
         words = self._tpm.last_words()
-        self._problem = f"the machine's TPM (swtpm) has ended{f': {words}' if words else ''}"
-        self._kill()
+        self._give_up(f"the machine's TPM (swtpm) has ended{f': {words}' if words else ''}")
 
     def _sockets(self, theirs: ExitStack) -> tuple[socket.socket, socket.socket]:
         ours, its = socket.socketpair()
@@ -203,8 +212,12 @@ class Owner:
 
     def _broken(self, why: str) -> None:
         """QEMU goes, or breaks the rules: then it is to go."""
-        self._said = (self._said + f"QEMU's monitor {why}\n".encode())[-_KEPT:] if not self._said else self._said
-        self._loop.after(5.0, self._kill)
+        self._loop.after(5.0, lambda: self._give_up(f"QEMU's monitor {why}"))
+
+    def _give_up(self, problem: str) -> None:
+        if not self._ended:
+            self._problem = self._problem or problem
+            self._kill()
 
     def _complained(self) -> None:
         try:
@@ -263,9 +276,14 @@ class Owner:
             case "write log":
                 self._output.catch_up()
             case "names":
-                if self._names is not None:
+                if self._names is None:
+                    self._names = Names(self._loop, os.dup(fds[0]))
+                else:
                     self._names.ask_by(os.dup(fds[0]))
+            case "interface":
+                self._serve(fds[0], machine_requests.lease(message["lease"]), str(message["names"]))
             case "kill":
+                self._is_to_end = True
                 self._kill()
             case "reach":
                 pass
@@ -288,12 +306,13 @@ class Owner:
             status, error = 1, "the kernel of the machine has panicked"
         elif self._problem and status:
             error = self._problem
-        elif self._reason not in _ORDERLY and status:
-            error = words[-1][:200] if words else ""
+        elif self._reason not in _ORDERLY and status and not self._is_to_end:
+            error = words[-1][:200] if words else _by_signal(status)
         ending = {"status": min(max(status, 0), 255), "at": time.time(), "oom_killed": False, "error": error,
                   "reason": self._reason}  # fmt: skip
         if self._listener is None:
-            self._tell({"event": "failed", **encode(StartFailed(f"QEMU has ended: {words[-1] if words else status}"))})
+            why = words[-1] if words else _by_signal(status) or status
+            self._tell({"event": "failed", **encode(StartFailed(f"QEMU has ended: {why}"))})
         else:
             self._write(ending)
             self._loop.forget(self._listener.fileno())
@@ -319,9 +338,7 @@ class Owner:
         for talk in (self._monitor, self._agent):
             if talk is not None:
                 talk.close()
-        if self._leases is not None:
-            self._leases.close()
-            self._leases = None
+        self._leases.close()
         if self._names is not None:
             self._names.close()
             self._names = None
@@ -336,6 +353,15 @@ class Owner:
                 group.remove()
         except (OSError, CortenError):
             print_exception()
+
+
+def _by_signal(status: int) -> str:
+    """Why QEMU has ended that has written nothing, by its status as `p.reap` returns it; "" for a status of its own."""
+    if status <= _SIGNAL:
+        return ""
+    number = status - _SIGNAL
+    name = signal.Signals(number).name if number in set(signal.Signals) else "of another kind"
+    return f"QEMU was ended by signal {number} ({name})"
 
 
 def main(_: Json, fds: list[int]) -> None:

@@ -7,6 +7,7 @@
     attach    a client's connection becomes one of the console's
     write log what the console has said until now is in the log
     names     the socket that asks the name server is another one
+    interface a tap that is plugged in, what DHCP gives there, and the address that is asked for names
     kill      QEMU is killed
     reach     nothing: the answer says that this process goes on
 
@@ -22,7 +23,7 @@ from corten.vm import board
 from corten.vm.board import Board
 
 Json = dict[str, Any]
-VERSION = 1
+VERSION = SERVES_LATER = 2  # the first version that answers on interfaces that are plugged in
 
 
 class Begin(NamedTuple):
@@ -56,6 +57,10 @@ def decode(message: Json) -> Begin:
         dict(message["resources"]),
         (path, size, count),
         board.decode(message["board"]),
-        tuple(Lease(**lease) if lease else None for lease in message.get("leases") or ()),
+        tuple(map(lease, message.get("leases") or ())),
         tuple(map(str, message.get("names") or ())),
     )
+
+
+def lease(given: Json | None) -> Lease | None:
+    return Lease(**given) if given else None

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import Conflict, Failed, StartFailed, Unavailable
+from corten.spec.dhcp import Lease
 from corten.spec.json import Json
 from corten.supervisor import endings, machine_requests, sockets, wire
-from corten.supervisor.machine_requests import Begin
+from corten.supervisor.machine_requests import SERVES_LATER, Begin
 from corten.tasks import answers, leftovers
 from corten.tasks.contract import Exit, Stream
 from corten.tasks.launcher import Launcher
@@ -37,6 +38,7 @@ class MachineTask:
     def __init__(self, id: str, directory: Path, connection: socket.socket, on_event: OnEvent) -> None:
         self.id, self._directory, self._on_event = id, directory, on_event
         self.pid, self.agent = 0, False
+        self._version = 0  # of what its supervisor can be asked
         self._loop = asyncio.get_running_loop()
         self._first: asyncio.Future[Json] = self._loop.create_future()
         self._exit: asyncio.Future[Exit] = self._loop.create_future()
@@ -73,6 +75,7 @@ class MachineTask:
                 if asked is not None and not asked.done():
                     asked.set_result(message)
             case "created" | "failed" | "hello":
+                self._version = int(message.get("version", 0))
                 if "pid" in message:
                     self.pid, self.agent = int(message["pid"]), bool(message.get("agent"))
                 if not self._first.done():
@@ -210,6 +213,13 @@ class MachineTask:
     async def serve_names(self, fd: int) -> None:
         """From now on this socket is asked what the machine asks; one that began without names goes on without."""
         await self._ask("names", {}, [fd], _ANSWER)
+
+    async def serve_interface(self, tap: int, lease: Lease | None, names_at: str) -> None:
+        """DHCP and names on a tap that is plugged in: `names_at` is the address that is asked for them, or "". Nothing
+        by a supervisor of an earlier version."""
+        if self._version < SERVES_LATER:
+            return
+        await self._ask("interface", {"lease": lease and lease._asdict(), "names": names_at}, [tap], _ANSWER)
 
     async def kill(self, seconds: float = _ANSWER) -> None:
         await self._ask("kill", {}, (), seconds)

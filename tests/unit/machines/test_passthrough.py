@@ -20,6 +20,7 @@ from corten.machines import (
     clone,
     create,
     devices,
+    interfaces,
     life,
     migration_source,
     migration_target,
@@ -161,8 +162,8 @@ async def test_a_saved_machine_has_the_devices_that_its_state_has(world: World) 
     changes: list[Callable[[], Awaitable[object]]] = [
         lambda: change.add_disk(world.machines, machine, MachineDisk(size="1m")),
         lambda: change.remove_disk(world.machines, machine, "disk0"),
-        lambda: change.connect(world.machines, machine, "other", EndpointSettings()),
-        lambda: change.disconnect(world.machines, machine, "bridge"),
+        lambda: interfaces.connect(world.machines, machine, "other", EndpointSettings()),
+        lambda: interfaces.disconnect(world.machines, machine, "bridge"),
         lambda: change.update(world.machines, machine, MachineUpdate(memory=machine.record.config.max_memory + 1)),
         lambda: change.update(world.machines, machine, MachineUpdate(cpus=machine.record.config.max_cpus + 1)),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Iterator
@@ -26,11 +27,17 @@ class Tap:
     def __init__(self) -> None:
         self.frames: list[tuple[bytes, int]] = []
         self.sent: list[Datagram | None] = []
+        self.name = "tap"
 
     def fileno(self) -> int:
         return 1000
 
+    def getsockname(self) -> tuple[str, int]:
+        return self.name, 3
+
     def recvfrom(self, _: int) -> tuple[bytes, tuple[str, int, int]]:
+        if not self.frames:
+            raise OSError(errno.ENETDOWN, "Network is down")
         frame, kind = self.frames.pop(0)
         return frame, ("tap", 0, kind)
 
@@ -60,7 +67,8 @@ class World:
         self.server, asks = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.server.setblocking(False)
         self.number = asks.detach()
-        self.names = Names(cast(Any, self.loop), [5, 6], ["172.18.0.1", ""], self.number)
+        self.names = Names(cast(Any, self.loop), self.number)
+        self.names.add(5, "172.18.0.1")
 
     def ask(self, asked: Datagram = ASKED, kind: int = 0) -> bytes:
         self.tap.frames.append((udp.made(asked), kind))
@@ -129,3 +137,18 @@ def test_what_is_kept_is_bounded(world: World) -> None:
     assert world.answer(struct.pack("!H", 60000) + bytes(20)) is None and world.answer(b"x") is None
     world.names.close()
     assert world.loop.watched == {}
+
+
+@pytest.mark.parametrize(("name", "watched"), [("tap", True), ("", False)])
+def test_a_tap_that_is_down_or_gone(world: World, name: str, watched: bool) -> None:
+    world.tap.name = name
+    world.loop.watched[1000](1000)
+    assert (1000 in world.loop.watched) == watched
+
+
+def test_another_tap(world: World) -> None:
+    world.tap.name = ""
+    world.loop.watched[1000](1000)
+    world.tap.name = "tap"
+    world.names.add(7, "172.18.0.1")
+    assert world.ask()
