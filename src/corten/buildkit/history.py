@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from corten.aio.sources import closing
 from corten.build.builds import Builds
 from corten.build.history.record import FAILURE, Attached, BuildRecord
 from corten.build.history.record import Output as Asked
@@ -32,8 +31,8 @@ class HistoryFace:
         """What there is, newest first, and without `early_exit` what changes from then on. Filters are the client's:
         it looks at what comes once more."""
         request = m.BuildHistoryRequest.decode(await call.request())
-        begin(call.stream, [(_NOW, times.rfc3339(time.time_ns()))])
-        async with closing(self._builds.history.listen()) as changes:
+        with self._builds.history.listening() as changes:  # first: what is sent may have to wait for its client
+            begin(call.stream, [(_NOW, times.rfc3339(time.time_ns()))])
             for record in self._chosen(request):
                 kind = m.COMPLETE if record.completed else m.STARTED
                 await call.send(m.BuildHistoryEvent(kind, shown(record)).encode())

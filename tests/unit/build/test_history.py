@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -177,24 +176,18 @@ async def test_a_huge_request_is_kept_in_part(world: World) -> None:
     await world.history.settled()
 
 
-async def test_listening(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    changes: list[tuple[str, str]] = []
-
-    async def listen() -> None:
-        async for kind, record in world.history.listen():
-            changes.append((kind, record.ref))
-
-    task = asyncio.create_task(listen())
-    await asyncio.sleep(0)
-    world.build("r")
-    world.history.remove(world.history.find("r"))
-    while len(changes) < 3:
-        await asyncio.sleep(0)
-    assert changes == [("started", "r"), ("complete", "r"), ("deleted", "r")]
-    for number in range(module._BEHIND):
-        world.build(f"{number}")
-    with pytest.raises(Unavailable):
-        await task
+async def test_listening(world: World) -> None:
+    with world.history.listening() as changes:
+        world.build("r")  # which is not read yet
+        world.history.remove(world.history.find("r"))
+        found = [await anext(changes) for _ in range(3)]
+        assert [(kind, record.ref) for kind, record in found] == [("started", "r"), ("complete", "r"), ("deleted", "r")]
+        for number in range(module._BEHIND):
+            world.build(f"{number}")
+        with pytest.raises(Unavailable):
+            async for _ in changes:
+                pass
+    assert not world.history._listeners
     await world.history.settled()
 
 

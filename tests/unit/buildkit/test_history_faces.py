@@ -117,17 +117,33 @@ async def test_what_there_is(past: Past, channel: Channel) -> None:
 async def test_what_comes(past: Past, channel: Channel) -> None:
     async with calling(channel, LISTEN) as call:
         await call.send(m.BuildHistoryRequest().encode(), end=True)
-        receiving = asyncio.ensure_future(call.receive())
-        await asyncio.sleep(0.05)
+        await call.stream.begun()
         past.build("r")
         kinds = []
         for _ in range(2):
-            message = await receiving
+            message = await call.receive()
             assert message is not None
             kinds.append(m.BuildHistoryEvent.decode(message).type)
-            receiving = asyncio.ensure_future(call.receive())
         assert kinds == [m.STARTED, m.COMPLETE]
-        receiving.cancel()
+
+
+async def test_what_comes_while_what_there_is_waits_for_its_client(past: Past, channel: Channel) -> None:
+    """A client that reads nothing yet, and more records than are under way at a time."""
+    for number in range(8):
+        with past.history.recording(f"{number}", {"large": "x" * (255 << 10)}, (), lambda _: None):
+            pass
+    async with calling(channel, LISTEN) as call:
+        await call.send(m.BuildHistoryRequest().encode(), end=True)
+        await call.stream.begun()
+        past.build("late")
+        found = []
+        while ("late", m.COMPLETE) not in found:
+            message = await asyncio.wait_for(call.receive(), 60)
+            assert message is not None
+            event = m.BuildHistoryEvent.decode(message)
+            assert event.record is not None
+            found.append((event.record.ref, event.type))
+        assert found[8:] == [("late", m.STARTED), ("late", m.COMPLETE)]
 
 
 async def test_pinned_and_removed(past: Past, channel: Channel) -> None:

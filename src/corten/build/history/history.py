@@ -56,6 +56,12 @@ class _Listener:
         self.waiting: asyncio.Queue[Change] = asyncio.Queue(_BEHIND)
         self.lost = False
 
+    async def changes(self) -> AsyncIterator[Change]:
+        """Raises Unavailable to one that does not keep up."""
+        while not (self.lost and self.waiting.empty()):
+            yield await self.waiting.get()
+        raise Unavailable("more builds have changed than were listened to")
+
 
 class Recording:
     """A build that is under way. `trace` takes its events, and passes them on."""
@@ -288,14 +294,13 @@ class History:
 
     # ----------------------------------------------------------------------------------------------------- listening
 
-    async def listen(self) -> AsyncIterator[Change]:
-        """What changes from now on. Raises Unavailable to one that does not keep up."""
+    @contextmanager
+    def listening(self) -> Iterator[AsyncIterator[Change]]:
+        """What changes from the beginning of the block on, whenever it is read."""
         listener = _Listener()
         self._listeners.add(listener)
         try:
-            while not (listener.lost and listener.waiting.empty()):
-                yield await listener.waiting.get()
-            raise Unavailable("more builds have changed than were listened to")
+            yield listener.changes()
         finally:
             self._listeners.discard(listener)
 
