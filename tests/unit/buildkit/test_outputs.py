@@ -200,11 +200,19 @@ async def test_a_receiver_that_says_nothing_more(
 
 
 async def test_one_way_may_be_silent_while_the_other_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_SILENCE", 0.3)
-    async with patience.both_ways() as alive:
-        for _ in range(5):
-            await asyncio.sleep(0.1)
-            alive()
+    loop = asyncio.get_running_loop()
+    begun = now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+    with pytest.raises(Unavailable, match="nothing has come from the client for 5m0s"):
+        async with patience.both_ways() as alive:
+            for _ in range(5):
+                now += 0.9 * patience._SILENCE
+                await asyncio.sleep(0)  # what is due by now is done
+                await asyncio.sleep(0)
+                alive()
+            now += 1.1 * patience._SILENCE
+            await asyncio.Event().wait()
+    assert now - begun > 5 * patience._SILENCE
 
 
 async def test_a_receiver_that_ends_early(every: Sessions) -> None:

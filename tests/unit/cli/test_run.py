@@ -58,17 +58,21 @@ def test_what_a_long_start_waits_for_is_said(daemon: Daemon, corten: Corten, mon
     """And a start that is quick, or waits for nothing that the daemon knows of, is as before."""
     monkeypatch.setattr(waiting, "SILENCE", 0.01)
     script(daemon)
-    asked = threading.Event()
+    asked, said, show = threading.Event(), threading.Event(), waiting.err
 
     def inspect(_request: Request, connection: socket.socket) -> None:
         connection.sendall(reply(200, {"Id": ID, "Waiting": "a guest boots"} if asked.is_set() else {"Id": ID}))
-        asked.set() if not asked.is_set() else said.set()
+        asked.set()
+
+    def shown(text: str) -> None:
+        show(text)
+        said.set()
 
     def start(_request: Request, connection: socket.socket) -> None:
-        assert said.wait(20)
+        assert said.wait(60)
         connection.sendall(reply(204))
 
-    said = threading.Event()
+    monkeypatch.setattr(waiting, "err", shown)
     daemon.on(f"GET /containers/{ID}/json", inspect)
     daemon.on(f"POST /containers/{ID}/start", start)
     code, out, err = corten("run", "-d", "busybox")
