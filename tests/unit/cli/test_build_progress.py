@@ -12,6 +12,7 @@ import pytest
 
 from corten.cli import buildprogress
 from corten.cli.errors import CommandError, UsageError
+from unit.cli.terminals import written
 
 T = "2024-01-01T00:00:0"
 
@@ -74,10 +75,7 @@ def test_plain(pipe: tuple[int, int]) -> None:
 def test_a_terminal() -> None:
     ours, theirs = pty.openpty()
     buildprogress.follow(EVENTS, buildprogress.view("auto", theirs))
-    raw = b""
-    while b"CACHED b" not in raw.partition(b"FINISHED")[2]:
-        raw += os.read(ours, 1 << 16)
-    shown = raw.decode().replace("\r\n", "\n")
+    shown = written(ours, theirs).decode().replace("\r\n", "\n")
     os.close(ours)
     os.close(theirs)
     last = shown.rpartition("[+] Building ")[2].splitlines()

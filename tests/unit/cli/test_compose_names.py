@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from unit.cli.terminals import written
+
 SCRIPT = """
 from corten.cli.compose.printing import Printer
 printer = Printer(colour=False, prefix=True)
@@ -21,7 +23,7 @@ def test_names_on_a_terminal() -> None:
     try:
         done = subprocess.run([sys.executable, "-c", SCRIPT], stdout=theirs, stderr=subprocess.PIPE)
         assert done.returncode == 0, done.stderr.decode()
-        said = os.read(ours, 4096)
+        said = written(ours, theirs)
     finally:
         os.close(ours)
         os.close(theirs)

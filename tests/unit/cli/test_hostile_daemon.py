@@ -21,6 +21,7 @@ from corten.cli.output import visible
 from corten.cli.progress import Screen
 from corten.client import address, api, connection
 from unit.cli.scripted import Daemon, Request, reply, stream
+from unit.cli.terminals import written
 
 Corten = Callable[..., tuple[int, str, str]]
 WRONG: tuple[Any, ...] = (
@@ -125,7 +126,7 @@ def test_control_characters_are_seen_on_a_terminal_and_not_obeyed() -> None:
     with terminal() as (ours, theirs):
         assert visible(text, theirs) == "a\\x1b]0;title\\x07\tb\n\\x9b2J\\x7f\u00e9\\x0d"
         Screen(theirs).show({"status": "Pulling\x1b[2J", "id": "x\x1b[2J"})
-        assert os.read(ours, 1000) == b"x\\x1b[2J: Pulling\\x1b[2J\r\n"
+        assert written(ours, theirs) == b"x\\x1b[2J: Pulling\\x1b[2J\r\n"
     read, write = os.pipe()
     assert visible(text, write) == text  # programs get what there is
     os.close(read)
@@ -143,11 +144,11 @@ def test_names_of_a_build_s_steps_give_no_orders() -> None:
     vertex = {"digest": "a", "name": "RUN \x1b[2J", "started": "2020-01-01T00:00:00Z"}
     with terminal() as (ours, theirs):
         Plain(theirs).show({"vertexes": [vertex]})
-        assert os.read(ours, 1000) == b"#1 RUN \\x1b[2J\r\n"
-        shown = Terminal(theirs)
-        shown.show({"vertexes": [vertex]})
-        shown.end()
-        assert b"RUN \\x1b[2J" in os.read(ours, 4000)
+        assert written(ours, theirs) == b"#1 RUN \\x1b[2J\r\n"
+        build = Terminal(theirs)
+        build.show({"vertexes": [vertex]})
+        build.end()
+        assert b"RUN \\x1b[2J" in written(ours, theirs)
 
 
 @pytest.mark.parametrize(

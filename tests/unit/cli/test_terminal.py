@@ -222,14 +222,10 @@ import os, signal, sys
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 job = os.fork()
 if job == 0:
-    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
     os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())  # before it executes anything
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
     os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
-try:
-    os.setpgid(job, job)
-except OSError:
-    pass  # it has executed: it did so itself
-os.tcsetpgrp(0, job)
 while os.WIFSTOPPED(status := os.waitpid(job, os.WUNTRACED)[1]):
     os.write(1, b"<stopped by %d>" % os.WSTOPSIG(status))
     os.tcsetpgrp(0, os.getpgrp())
