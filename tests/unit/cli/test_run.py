@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from corten.cli import waiting
+from corten.cli import output, waiting
 from unit.cli.scripted import UPGRADED, Daemon, Request, frame, reply, stream
 
 Corten = Callable[..., tuple[int, str, str]]
@@ -58,14 +58,14 @@ def test_what_a_long_start_waits_for_is_said(daemon: Daemon, corten: Corten, mon
     """And a start that is quick, or waits for nothing that the daemon knows of, is as before."""
     monkeypatch.setattr(waiting, "SILENCE", 0.01)
     script(daemon)
-    asked, said, show = threading.Event(), threading.Event(), waiting.err
+    asked, said = threading.Event(), threading.Event()
 
     def inspect(_request: Request, connection: socket.socket) -> None:
         connection.sendall(reply(200, {"Id": ID, "Waiting": "a guest boots"} if asked.is_set() else {"Id": ID}))
         asked.set()
 
     def shown(text: str) -> None:
-        show(text)
+        output.err(text)
         said.set()
 
     def start(_request: Request, connection: socket.socket) -> None:
