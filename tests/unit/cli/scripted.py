@@ -65,7 +65,8 @@ class Daemon:
         self._server.bind(str(path))
         self._server.listen(16)
         self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def on(self, what: str, answer: bytes | Handler) -> None:
         self.answers[what] = answer
@@ -81,6 +82,7 @@ class Daemon:
         # A thread in accept(2) is not woken by close(2).
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()  # or it would take the next one's connections: that may get the same descriptor
         for one in [self._server, *self._open]:
             one.close()
 
