@@ -144,6 +144,18 @@ def test_a_poststart_hook_that_fails_ends_the_program(runtime: Runtime, verb: st
     assert runtime("state", "box").returncode == 1  # run took it away
 
 
+def test_what_a_poststart_hook_has_failed_has_ended_when_that_is_said(runtime: Runtime) -> None:
+    """However long it takes: a group of version 1 that is frozen keeps what was killed."""
+    runtime.configure("sleep", "1000")
+    group = f"/sys/fs/cgroup/freezer/corten-oci-test-{os.getpid()}/freezer.state"
+    if not os.path.exists("/sys/fs/cgroup/freezer"):
+        pytest.skip("no freezer of control groups of version 1")
+    set_hooks(runtime, "poststart", f"echo FROZEN > {group}; (sleep 0.5; echo THAWED > {group}) >&- 2>&- & exit 3")
+    assert runtime("create", "-b", str(runtime.bundle), "box").returncode == 0
+    assert runtime("start", "box").returncode == 1
+    assert json.loads(runtime("state", "box").stdout)["status"] == "stopped"
+
+
 def ask(runtime: Runtime, **changes: object) -> list[str]:
     """What a container says of its standard input and of /proc/keys, and an exec in it of the former."""
     look = "busybox stat -L -c '%d %t:%T' /proc/self/fd/0; busybox chmod 666 /proc/keys; busybox wc -c /proc/keys"

@@ -23,7 +23,7 @@ def start(arguments: Namespace) -> int:
 
 
 def start_container(container: Container) -> None:
-    """Let the program run. Failed when a hook fails; the program is killed then."""
+    """Let the program run. Failed when a hook fails; the program has been killed then."""
     from corten.runtime import spawn  # as below: most verbs need none of it
 
     spawn.start(container.connect())
@@ -31,6 +31,7 @@ def start_container(container: Container) -> None:
         hooks.run(container.spec(), "poststart", container.document())
     except Failed:
         _signal(container.pid, signal.SIGKILL)
+        _await_end(container)
         raise
 
 
