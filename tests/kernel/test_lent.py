@@ -11,6 +11,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from corten.errors import Unsupported
+from corten.kernel import rtnetlink
 from corten.network.guest import Tap, Way
 from corten.network.lent import lend
 from e2e_parts.patience import PATIENCE
@@ -37,6 +38,8 @@ class World:
         self.pod.run("ip", "link", "add", *pair, "address", _NODE.hex(":"), "netns", there)
         for net, name in ((self.pod, "eth0"), (self.node, "node0")):
             net.run("ip", "link", "set", name, "up")
+        for net, name in ((self.pod, "eth0"), (self.node, "node0")):
+            rtnetlink.settle_carrier(net.route, name)  # or what is sent first is dropped
         self.pod.run("ip", "address", "add", "10.88.0.5/24", "dev", "eth0")
         self.pod.run("ip", "-6", "address", "add", "fd88::5/64", "dev", "eth0", "nodad")
         self.pod.run("ip", "route", "add", "169.254.1.1", "dev", "eth0", "scope", "link")

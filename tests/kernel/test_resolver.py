@@ -9,7 +9,6 @@ import signal
 import socket
 import struct
 import subprocess
-import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from corten.supervisor.sockets import NAMES
 from corten.tasks.long_lived import LauncherProcess, name_server
 from docker_json import endpoint as endpoint_of
 from docker_json import network
+from e2e_parts.patience import until
 from fakes.table import MemoryTable
 from forker import Forker
 from netns import Net
@@ -56,15 +56,16 @@ def dnsmasq(host: Net, tmp_path: Path) -> Iterator[Path]:
     except FileNotFoundError:
         pytest.skip("dnsmasq is not installed")
     try:
-        for _ in range(500):
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-                if probe.connect_ex((UPSTREAM, 53)) == 0:
-                    break
-            threading.Event().wait(0.01)
+        until(_listens)
         yield log
     finally:
         server.terminate()
         server.wait()
+
+
+def _listens() -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex((UPSTREAM, 53)) == 0
 
 
 def sockets(net: Net) -> Sockets:
