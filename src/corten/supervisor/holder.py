@@ -111,19 +111,28 @@ def _empty_root(shm: int) -> None:
 
 
 def _begin_processes() -> None:
-    """The first process of the new PID namespace, which ends with this one; the kernel ends what is in it then."""
+    """The first process of the new PID namespace, which ends with this one; the kernel ends what is in it then.
+
+    It holds nothing any more when this returns: the next processes in the namespace are a pod's containers.
+    """
     alive, _kept = os.pipe2(os.O_CLOEXEC)
+    stripped, _open = os.pipe2(os.O_CLOEXEC)
     if os.fork() == 0:
         try:
-            p.close_range(0, alive - 1)
-            p.close_range(alive + 1)
             p.set_title("pod's processes")
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects those that end
             caps.drop_bounding(())
             caps.capset((), (), ())
-            os.read(alive, 1)
+            os.dup2(alive, 0)
+            os.dup2(_open, 1)
+            p.close_range(2)
+            os.close(1)
+            os.read(0, 1)
         finally:
             os._exit(0)
+    os.close(_open)
+    os.read(stripped, 1)
+    os.close(stripped)
     os.close(alive)  # `_kept` stays open as long as this process is there
 
 
