@@ -16,6 +16,7 @@ import pytest
 from corten.supervisor import wire
 from corten.tasks import launcher as launcher_module
 from corten.tasks.launcher import Launcher
+from leases import leased
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 SIZE = 8 << 20
@@ -117,9 +118,10 @@ def test_copy_up(launcher: Launcher, tmp_path: Path, tree: tuple[Path, int]) -> 
     for number in range(20_000):
         os.mknod(source / str(number))
     request = {"do": "copy up", "path": "/", "rootfs": [bound(source)], "uids": [], "gids": []}
-    asking = launcher.connect(request, [tree[1]])
-    until(lambda: os.listdir(tree[0]), "a first file")
-    ends(helper(launcher), asking)
+    with leased(source / os.listdir(source)[0]):  # which is copied last: it is not done before this process looks
+        asking = launcher.connect(request, [tree[1]])
+        until(lambda: os.listdir(tree[0]), "a first file")
+        ends(helper(launcher), asking)
     assert len(os.listdir(tree[0])) < 20_000, "it was interrupted"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest_asyncio
 
 from corten.errors import Failed, Unavailable
 from corten.instance.contract import Put
+from corten.supervisor import wire
 from corten.tasks import answers, namespaces, outgoing, task, trees
 from corten.tasks import stopped as tasks_stopped
 from corten.tasks.contract import Bundle, LogFile
@@ -32,7 +34,7 @@ async def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     found = Launcher(tmp_path / "launcher.log")
     found.start()
     await reached(found)
-    for module in (outgoing, task, namespaces):
+    for module in (outgoing, task):
         monkeypatch.setattr(module, "PATIENCE", SHORT)
     monkeypatch.setattr(answers, "SILENCE", SHORT)
     yield found
@@ -48,20 +50,38 @@ async def reached(launcher: Launcher) -> None:
 
 def children(launcher: Launcher, name: str) -> list[int]:
     listed = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
-    return [int(pid) for pid in listed if Path(f"/proc/{pid}/comm").read_text().strip() == name]
+    return [int(pid) for pid in listed if comm(int(pid)) == name]
+
+
+def comm(pid: int) -> str:
+    """ "" for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-async def test_another_process_for_network_namespaces_takes_the_place_of_one_that_is_silent(launcher: Launcher) -> None:
+async def test_another_process_for_network_namespaces_takes_the_place_of_one_that_is_silent(
+    launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[socket.socket] = []
+
+    async def impatient(connection: socket.socket, decoder: wire.Decoder, seconds: float) -> answers.Answer:
+        """For the first process: another one has all the time that it needs."""
+        asked.append(connection)
+        return await answers.answer(connection, decoder, SHORT if connection is asked[0] else seconds)
+
     made = LauncherNamespaces(launcher)
     (await made.create()).close()
     assert made._filling is not None
     await made._filling
     (process,) = children(launcher, "corten:netns")
     os.kill(process, signal.SIGSTOP)
+    monkeypatch.setattr(namespaces, "answer", impatient)
     try:
         for _ in range(4):  # some are kept ready
             (await asyncio.wait_for(made.create(), 10)).close()
