@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import Any
 
-from fault_parts.fragile import Fragile, until
+from fault_parts.fragile import Fragile, alive, kill, until
 
 POLICY = {"Name": "always"}
 HEALTHY = {"Test": ["CMD", "test", "-e", "/ready"], "Interval": 100_000_000}
@@ -18,7 +16,8 @@ def reboot(daemon: Fragile, *ids: str) -> None:
     supervisors = [daemon.supervisor(id) for id in ids]
     daemon.kill()
     for pid in (*supervisors, *pids):
-        os.kill(pid, signal.SIGKILL)
+        if alive(pid):
+            kill(pid)
     daemon.start()
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from pathlib import Path
+from contextlib import suppress
 
-from fault_parts.fragile import Fragile, alive, kill, parent, until
+from e2e_parts import census
+from fault_parts.fragile import Fragile, alive, kill, name, parent, until
 
 
 def processes(daemon: Fragile, id: str, count: int) -> list[int]:
@@ -36,9 +37,10 @@ def test_launcher_killed_again_and_again_between_starts(daemon: Fragile) -> None
 
     def killer() -> None:
         while not stop.wait(0.15):
-            for pid in [int(p) for p in Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()]:
-                if Path(f"/proc/{pid}/comm").read_text() == "corten:launcher\n":
-                    os.kill(pid, signal.SIGKILL)
+            for pid in census._children(daemon.pid):
+                if name(pid) == "corten:launcher":
+                    with suppress(ProcessLookupError):  # the daemon has just waited for it
+                        os.kill(pid, signal.SIGKILL)
 
     thread = threading.Thread(target=killer)
     thread.start()
@@ -91,7 +93,7 @@ def test_supervisor_killed_while_no_daemon_runs(daemon: Fragile) -> None:
     daemon.start()
     state = daemon.state(id)
     assert (state["Status"], state["ExitCode"]) == ("exited", 137) and state["Error"]
-    assert not any(alive(pid) for pid in members)
+    until(lambda: not any(alive(pid) for pid in members), "the end of its processes")
     assert f"sweep: container {id}: control group" in daemon.log.read_text()
     assert daemon.ask("POST", f"/containers/{id}/start")[0] == 204
 

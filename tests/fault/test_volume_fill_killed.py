@@ -14,6 +14,7 @@ from fault_parts.fixtures import lacking
 from fault_parts.fragile import Fragile, alive, name, until
 from fault_parts.images import busybox, load
 from image_parts import tars
+from leases import leased
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking() or "-")
 FILES = 20_000
@@ -28,14 +29,16 @@ def test_what_fills_it_ends_with_the_daemon(daemon: Fragile) -> None:
         with suppress(OSError, http.client.HTTPException):
             daemon.ask("POST", "/containers/create", {"Image": "filled"})
 
+    (source,) = (daemon.data / "snapshots").glob("*/fs/data")
     creating = threading.Thread(target=create)
-    creating.start()
-    moving = until(lambda: next(volumes.glob(".moving/*/_data"), None) or False, "a volume that is filled")
-    until(lambda: os.listdir(moving), "a first file")
-    helpers = [pid for pid in census._children(daemon.launcher) if name(pid) == "corten:launcher"]
-    daemon.kill()
-    creating.join()
-    until(lambda: not any(map(alive, helpers)), "the end of what fills it")
+    with leased(source / os.listdir(source)[0]):  # which is copied last: it is not done before this process looks
+        creating.start()
+        moving = until(lambda: next(volumes.glob(".moving/*/_data"), None) or False, "a volume that is filled")
+        until(lambda: os.listdir(moving), "a first file")
+        helpers = [pid for pid in census._children(daemon.launcher) if name(pid) == "corten:launcher"]
+        daemon.kill()
+        creating.join()
+        until(lambda: not any(map(alive, helpers)), "the end of what fills it")
     assert len(os.listdir(moving)) < FILES, "it was in the middle of it"
     daemon.start()
     until(lambda: not os.listdir(volumes / ".moving") and not os.listdir(volumes / ".removed"), "that it is erased")
