@@ -42,7 +42,7 @@ def test_objects(client: docker.DockerClient) -> None:
     container.rename("other")
     container.reload()
     assert container.name == "other"
-    container.stop(timeout=1)
+    container.stop(timeout=20)  # before it is killed
     assert container.wait()["StatusCode"] == 143
     container.remove()
     with pytest.raises(docker.errors.NotFound):

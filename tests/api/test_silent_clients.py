@@ -28,10 +28,10 @@ from fakes.daemon import Connection, Daemon
 def test_a_body_that_stops_is_answered_and_its_connection_closed(
     daemon: Daemon, http: Connection, monkeypatch: pytest.MonkeyPatch, request_line: str, begun: bytes
 ) -> None:
-    monkeypatch.setattr(call, "PATIENCE", 0.2)
     if "box" in request_line:
         made = http.ask("POST", "/containers/create?name=box", {"Image": "test", "Cmd": ["true"]})
         assert made[0] == 201
+    monkeypatch.setattr(call, "PATIENCE", 0.2)
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(60)
         client.connect(daemon.socket)

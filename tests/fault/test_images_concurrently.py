@@ -27,7 +27,7 @@ ALLOWED = {200, 201, 204, 404, 409}  # gone meanwhile, or in use: anything else 
 
 
 class Storm:
-    """Threads that each do one thing again and again until the time is up, and each was done; what they were answered."""
+    """Threads that each do one thing again and again until the time is up and all was done; what they were answered."""
 
     def __init__(self, daemon: Cortend, host: str, archives: list[bytes]) -> None:
         self.daemon, self.host, self.archives = daemon, host, archives

@@ -152,9 +152,7 @@ async def test_a_pair_that_is_gone_is_reported_and_made_again(kept: World, neigh
 async def test_a_pair_that_goes_with_its_container_is_not_reported(
     kept: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        link_watcher, "_EXIT_GRACE", 2.0
-    )  # until the end below is reported, however busy the machine is
+    monkeypatch.setattr(link_watcher, "_EXIT_GRACE", 2.0)  # the end below is reported earlier, on a busy machine too
     lost = kept.lost
     box, endpoint = await kept.run("box")
     _, later = await kept.run("later")

@@ -239,16 +239,20 @@ def _base(cache: Path) -> bytes:
     """What does not change from run to run: busybox and Python. Kept in the cache."""
     version = f"{sys.version_info.major}{sys.version_info.minor}{sys.version_info.micro}"
     kept = cache / f"base-{version}-{int(Path(__file__).stat().st_mtime)}.cpio"
-    if not kept.exists():
-        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as out:
-            archive = Archive(out)  # type: ignore[arg-type]
-            _fill(archive)
-            archive.end()
-        Path(out.name).rename(kept)
-        for old in cache.glob("base-*.cpio"):
-            if old != kept:  # which another run may be about to read
-                old.unlink(missing_ok=True)
-    return kept.read_bytes()
+    try:
+        return kept.read_bytes()
+    except FileNotFoundError:
+        pass
+    with tempfile.NamedTemporaryFile(dir=cache, delete=False) as out:
+        archive = Archive(out)  # type: ignore[arg-type]
+        _fill(archive)
+        archive.end()
+    made = Path(out.name).read_bytes()  # a run of another version may remove it as soon as it has its name
+    Path(out.name).rename(kept)
+    for old in cache.glob("base-*.cpio"):
+        if old != kept:
+            old.unlink(missing_ok=True)
+    return made
 
 
 def _fill(archive: Archive) -> None:

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -49,10 +50,19 @@ def _prepared(gate: int, _: socket.socket) -> list[int]:
 def _access(pid: int, name: str) -> set[int]:
     """How the process has opened what its descriptors of this name are."""
     found = set()
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        if os.readlink(f"/proc/{pid}/fd/{fd}").startswith(name):
+    for fd, target in _descriptors(pid).items():
+        if target.startswith(name):
             fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/fdinfo/{fd}").read_text().splitlines())
             found.add(int(fields["flags"], 8) & os.O_ACCMODE)
+    return found
+
+
+def _descriptors(pid: int) -> dict[str, str]:
+    """What they lead to, but for one that the process closes just now."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            found[fd] = os.readlink(f"/proc/{pid}/fd/{fd}")
     return found
 
 
@@ -121,8 +131,7 @@ def test_its_root_has_nothing_else(running: Evaluating) -> None:
 
 def test_every_object_is_a_descriptor_that_was_given(running: Evaluating) -> None:
     found = []
-    for name in os.listdir(f"/proc/{running.machine.pid}/fd"):
-        target = os.readlink(f"/proc/{running.machine.pid}/fd/{name}")
+    for target in _descriptors(running.machine.pid).values():
         found.append(target.partition(":")[0] if not target.startswith("/") else target)
     assert set(found) <= {"pipe", "socket", "anon_inode", "/memfd:guest memory (deleted)"}
     assert "/memfd:guest memory (deleted)" in found
@@ -135,7 +144,7 @@ def test_no_descriptor_of_this_process(saved: Template) -> None:
     os.set_inheritable(write, True)
     with machines.cloned(saved) as guest:
         inode = f"pipe:[{os.fstat(read).st_ino}]"
-        held = [os.readlink(f"/proc/{guest.machine.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{guest.machine.pid}/fd")]
+        held = _descriptors(guest.machine.pid).values()
     os.close(read)
     os.close(write)
     assert inode not in held

@@ -124,8 +124,13 @@ async def test_processes_are_shown_with_the_guests_numbers(world: InMachines) ->
     assert {row[0] for row in shown.rows} == {"0"}
     shown = await task.processes(["aux"])
     assert shown.titles[:2] == ["USER", "PID"] and shown.titles[-1] == "COMMAND" and len(shown.rows) == 3
-    (first,) = [row for row in (await task.processes(["-o", "pid,stat,rss,args"])).rows if row[3].startswith("sh -c")]
-    assert first[1].startswith("S") and int(first[2]) > 0
+    while True:
+        shown = await task.processes(["-o", "pid,stat,rss,args"])
+        (first,) = [row for row in shown.rows if row[3].startswith("sh -c")]
+        if first[1].startswith("S"):  # it has come to its `read`
+            break
+        assert time.monotonic() < deadline, first
+    assert int(first[2]) > 0
     with pytest.raises(Invalid, match="no column wchan"):
         await task.processes(["-o", "pid,wchan"])
     with pytest.raises(Unsupported, match="no numbers on the host"):
