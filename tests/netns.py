@@ -19,6 +19,7 @@ from pathlib import Path
 from corten.kernel import process, rtnetlink
 from corten.kernel.netlink import Socket
 from corten.tasks.contract import Namespace
+from e2e_parts.patience import PATIENCE
 
 
 def here() -> int:
@@ -69,7 +70,7 @@ class Net:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.entered():
             made = socket.socket(family, kind)
-        made.settimeout(5)
+        made.settimeout(PATIENCE)
         try:
             if protocol == "tcp":
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -92,6 +93,7 @@ class Net:
         except BaseException:
             made.close()
             raise
+        made.settimeout(PATIENCE)
         return made
 
     def blocked(self, address: str, port: int) -> bool:
