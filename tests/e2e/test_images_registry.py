@@ -168,7 +168,8 @@ def test_skopeo_and_podman(docker: Client, ours: str, tmp_path: Path) -> None:
     done = execute(["skopeo", "copy", *flags, f"docker://{name}", copied])
     assert done.code == 0, done
     own = tempfile.mkdtemp(prefix="cp-")  # podman needs a short path
-    podman = ["podman", "--root", f"{own}/p", "--runroot", f"{own}/r", "--storage-driver", "vfs"]
+    roots = ["--root", f"{own}/p", "--runroot", f"{own}/r", "--tmpdir", f"{own}/t"]  # or its reset is another test's
+    podman = ["podman", *roots, "--storage-driver", "vfs"]
     try:
         done = execute([*podman, "pull", "-q", "--tls-verify=false", f"{ours}/copied/made:2"], timeout=60)
         assert done.code == 0 and f"sha256:{done.out.strip()}" == id, done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import json
 import socket
 import subprocess
@@ -69,22 +70,23 @@ def test_limits_of_networks(vm: Vm) -> None:
         return seconds
 
     assert sent(48) > 2.0, "3 MiB at one MB a second"
-    assert len(limited()) == 1
+    assert len(limited(vm)) == 1
     assert vm.run("vm", "update", "slow", "--net-rate", "ingress=8mbit") == "slow: NetRate: done\n"
     assert vm.run("vm", "inspect", "-f", "{{.Config.NetRate}}", "slow") == "ingress=8mbit\n"
     sent(48)
-    assert limited() == []
+    assert limited(vm) == []
     vm.run("vm", "update", "slow", "--net-rate", "8mbit")
-    assert sent(48) > 2.0 and len(limited()) == 1
+    assert sent(48) > 2.0 and len(limited(vm)) == 1
     vm.run("vm", "rm", "-f", "slow")
-    vm.until(lambda: limited() == [])
+    vm.until(lambda: limited(vm) == [])
 
 
-def limited() -> list[dict[str, object]]:
-    """Devices by which what machines send is held back."""
+def limited(vm: Vm) -> list[str]:
+    """Devices by which what this daemon's machines send is held back."""
     shown = subprocess.run(["ip", "-j", "link", "show", "type", "ifb"], capture_output=True, check=True).stdout
-    found: list[dict[str, object]] = json.loads(shown or b"[]")
-    return [one for one in found if not str(one["ifname"]).startswith("ifb")]
+    names = [str(one["ifname"]) for one in json.loads(shown or b"[]")]
+    prefix = "i" + hashlib.sha256(vm.daemon.bridge.encode()).hexdigest()[:5]
+    return [name for name in names if name.startswith(prefix)]
 
 
 def test_a_tap_that_another_program_deletes(vm: Vm) -> None:

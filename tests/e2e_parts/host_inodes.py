@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,7 +53,14 @@ def devices_of_host() -> dict[str, Inode]:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """The host's devices are what they were; whatever happens, its /dev/null is afterwards."""
+    """The host's devices are what they were; whatever happens, its /dev/null is afterwards. One test at a time: what is
+    done to it here, at the end, changes its times."""
+    with open(Path(tempfile.gettempdir(), "corten-test-host-inodes.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield from _kept()
+
+
+def _kept() -> Iterator[None]:
     before, status = devices_of_host(), NULL.stat()
     try:
         yield
