@@ -32,7 +32,8 @@ def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vm]:
 
 def test_a_life(vm: Vm) -> None:
     """Created, started, seen by its console, its network and the daemon after next, and shut down."""
-    assert vm.create("web", "--disk", "1g", "--cloud-init", os.devnull, "-p", "127.0.0.1::80") == "web"
+    port = free_port()  # one that no other daemon chooses while this one is gone
+    assert vm.create("web", "--disk", "1g", "--cloud-init", os.devnull, "-p", f"127.0.0.1:{port}:80") == "web"
     assert "Created" in vm.run("vm", "ls", "-a")
     vm.run("vm", "start", "web")
     vm.ready("web")
@@ -44,11 +45,11 @@ def test_a_life(vm: Vm) -> None:
     vm.daemon.restart_killed()
     assert "Up " in vm.run("vm", "ls")
     console(vm, "web", "(echo reached | nc -l -p 80) & echo listen''s", "listens")
-    port = vm.inspect("web")["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"]  # type: ignore[index]
+    assert vm.inspect("web")["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"] == str(port)  # type: ignore[index]
 
     def reached() -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", int(port)), LIMIT) as connection:
+            with socket.create_connection(("127.0.0.1", port), LIMIT) as connection:
                 connection.settimeout(LIMIT)
                 return connection.recv(16) == b"reached\n"
         except ConnectionRefusedError:  # it does not listen yet

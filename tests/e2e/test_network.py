@@ -12,7 +12,7 @@ import pytest
 
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE, Cortend
-from e2e_parts.patience import until
+from e2e_parts.patience import PATIENCE, until
 from free_ports import free_port
 
 SERVE = "echo hello > /tmp/index.html; exec httpd -f -p 80 -h /tmp"
@@ -57,15 +57,17 @@ def neighbour(daemon: Cortend) -> Iterator[tuple[str, ...]]:
 
 
 def test_published_ports(cli: Client, neighbour: tuple[str, ...]) -> None:
-    cli("run", "-d", "--name", "web", "-p", "80", IMAGE, "sh", "-c", SERVE)
-    port = published(cli, "web")
-    assert fetch(f"http://127.0.0.1:{port}/") == "hello"
+    named = free_port()  # what was chosen is another daemon's as soon as it is free again
+    cli("run", "-d", "--name", "web", "-p", "80", "-p", f"{named}:80", IMAGE, "sh", "-c", SERVE)
+    ports = {int(line.rpartition(":")[2]) for line in cli.out("port", "web", "80/tcp").splitlines()}
+    (port,) = ports - {named}
+    assert fetch(f"http://127.0.0.1:{port}/") == fetch(f"http://127.0.0.1:{named}/") == "hello"
     address, *prefix = neighbour
     assert fetch(f"http://{address}:{port}/", *prefix) == "hello"
     own = cli.out("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "web")
     assert fetch(f"http://{own}/") == "hello"
     cli("stop", "-t", "0", "web")
-    assert execute(["curl", "-s", "-m", "1", f"http://127.0.0.1:{port}/"]).code != 0
+    assert execute(["curl", "-s", "-m", "1", f"http://127.0.0.1:{named}/"]).code != 0
 
 
 def test_published_ports_on_ipv6(cli: Client, neighbour: tuple[str, ...]) -> None:
@@ -84,10 +86,9 @@ def test_published_ports_on_ipv6(cli: Client, neighbour: tuple[str, ...]) -> Non
     execute(["ip", "addr", "add", f"{ours}/64", "dev", device, "nodad"])
     execute([*prefix, "ip", "addr", "add", f"{theirs}/64", "dev", f"{prefix[-1]}b", "nodad"])
     assert fetch(f"http://[{ours}]:{port}/", *prefix) == "hello"
-    cli("run", "-d", "--name", "own", "-p", "[::1]::80", IMAGE, "sh", "-c", SERVE)
-    place = cli.out("port", "own", "80")
-    assert place.startswith("[::1]:") and fetch(f"http://{place}/") == "hello"
-    port = published(cli, "own")
+    port = free_port()  # no other daemon's at another address, nor when it is free again
+    cli("run", "-d", "--name", "own", "-p", f"[::1]:{port}:80", IMAGE, "sh", "-c", SERVE)
+    assert cli.out("port", "own", "80") == f"[::1]:{port}" and fetch(f"http://[::1]:{port}/") == "hello"
     assert execute([*prefix, "curl", "-s", "-m", "1", f"http://[{ours}]:{port}/"]).code != 0
     assert execute(["curl", "-s", "-m", "1", f"http://127.0.0.1:{port}/"]).code != 0
     cli("rm", "-f", "web", "own")
@@ -116,14 +117,15 @@ def test_udp(docker: Client) -> None:
     port = published(docker, "echo", "7/udp")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(0.3)
-        for _ in range(20):
+
+        def answered() -> bool:
             sock.sendto(b"ping", ("127.0.0.1", port))
             try:
-                assert sock.recv(100) == b"ping"
-                return
+                return sock.recv(100) == b"ping"
             except (TimeoutError, ConnectionRefusedError):
-                continue
-    raise AssertionError("no answer")
+                return False
+
+        until(answered)
 
 
 def test_a_port_in_use(cli: Client) -> None:
@@ -210,7 +212,7 @@ def test_starts_side_by_side_have_addresses_of_their_own(corten: Client, daemon:
         assert process.stdin is not None
         process.stdin.write(b"go\n")
         process.stdin.flush()
-    assert [process.wait(20) for process in processes] == [0] * 20
+    assert [process.wait(PATIENCE) for process in processes] == [0] * 20
 
 
 def test_a_network_that_is_disabled(docker: Client, daemon: Cortend) -> None:

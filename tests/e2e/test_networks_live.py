@@ -13,6 +13,7 @@ from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.webs import address, ask, fetched, idle, inside, resolves, serve, subnet
 from fault_parts.fragile import until
+from free_ports import free_port
 
 
 def test_connect_and_disconnect_a_running_container(cli: Client, docker: Client, net: Callable[..., str]) -> None:
@@ -64,16 +65,17 @@ def test_ports_move_to_another_network_with_a_way_out(cli: Client, docker: Clien
 
 
 def test_published_ports_change_while_it_runs(corten: Client, docker: Client, net: Callable[..., str]) -> None:
-    serve(docker, "web", "--network", net(), "-p", "127.0.0.1::80")
+    port = free_port()  # one that no other daemon chooses when it is free again
+    serve(docker, "web", "--network", net(), "-p", f"127.0.0.1:{port}:80")
     first = docker.out("port", "web", "80")
     corten("update", "--publish-add", "127.0.0.2::80", "web")
     second = next(line for line in docker.out("port", "web", "80").splitlines() if line != first)
     assert fetched(first) == fetched(second) == "hello from web"
-    corten("update", "--publish-rm", f"{first.rpartition(':')[2]}:80", "web")
+    corten("update", "--publish-rm", f"{port}:80", "web")
     assert docker.out("port", "web", "80") == second
     with pytest.raises(OSError):
         fetched(first)
-    with socket.create_server((first.partition(":")[0], int(first.rpartition(":")[2]))):
+    with socket.create_server(("127.0.0.1", port)):
         assert fetched(second) == "hello from web"  # and the other port is free
         refused = corten("update", "--publish-rm", "80", "--publish-add", f"{first}:80", "web", code=1)
     assert "port is already allocated" in refused.err
