@@ -67,8 +67,8 @@ def test_names_and_ports_outlive_the_daemon(fragile: Fragile) -> None:
 
 
 def _said_since(log: Path, since: float) -> bool:
-    """The last record is of what the server says, and younger."""
-    record = json.loads(log.read_text().splitlines()[-1])
+    """The last record that is whole is of what the server says, and younger."""
+    record = json.loads(log.read_text().rpartition("\n")[0].splitlines()[-1])
     when = datetime.datetime.fromisoformat(record["time"][:26] + "+00:00").timestamp()
     return when > since and record["log"] == "hello from web\n"
 
@@ -175,7 +175,7 @@ def test_names_in_user_namespaces(remapped: Fragile) -> None:
     script = "until wget -qO- http://web; do sleep 0.02; done"
 
     def found() -> bool:
-        id = remapped.run("timeout", "5", "sh", "-c", script, host={"NetworkMode": "inner"})
+        id = remapped.run("timeout", "60", "sh", "-c", script, host={"NetworkMode": "inner"})
         return bool(remapped.ask("POST", f"/containers/{id}/wait")[1]["StatusCode"] == 0)
 
     assert found()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e_parts.clients import Client, available
+from e2e_parts.patience import PATIENCE
 from e2e_parts.secluded import Host, ask, fetch
 from fault_parts.fragile import until
 from netns import Net
@@ -40,7 +41,7 @@ class Place(Host):
         self.client = self.idle("client", "other")
         (self.root / "index.html").write_text("far away\n")
         self.far = self.started(self.outside, "busybox", "httpd", "-f", "-p", "80", "-h", str(self.root))
-        until(lambda: fetch(self.outside, "http://127.0.0.1/") == "far away", "the server outside")
+        until(lambda: fetch(self.outside, "http://127.0.0.1/", 2) == "far away", "the server outside")
 
     def started(self, net: Net, *command: str) -> subprocess.Popen[bytes]:
         with net.entered():
@@ -48,14 +49,14 @@ class Place(Host):
 
     def published(self) -> bool:
         """From outside, from this host, and from another network."""
-        here = fetch(self.net, "http://127.0.0.1:8080/", 1) == "hello from web"
+        here = fetch(self.net, "http://127.0.0.1:8080/") == "hello from web"
         return here and self.forwarded("http://192.0.2.1:8080/")
 
-    def forwarded(self, url: str) -> bool:
-        return fetch(self.outside, url, 1) == "hello from web"
+    def forwarded(self, url: str, seconds: float = PATIENCE) -> bool:
+        return fetch(self.outside, url, seconds) == "hello from web"
 
-    def gets_out(self) -> bool:
-        return ask(self.daemon, self.client, "http://192.0.2.9/", 1) == "far away"
+    def gets_out(self, seconds: float = PATIENCE) -> bool:
+        return ask(self.daemon, self.client, "http://192.0.2.9/", seconds) == "far away"
 
     def isolated(self) -> bool:
         address = self.endpoint(self.web, "inner")["IPAddress"]
@@ -105,7 +106,7 @@ def test_a_host_that_forwards_nothing(place: Place, closing: str) -> None:
     """Its administrator's word counts: we say so, and one rule for each bridge and direction is enough."""
     rules(place.net, closing)
     place.build()
-    assert not place.forwarded("http://192.0.2.1:8080/") and not place.gets_out() and place.isolated()
+    assert not place.forwarded("http://192.0.2.1:8080/", 1) and not place.gets_out(1) and place.isolated()
     assert fetch(place.net, "http://127.0.0.1:8080/") == "hello from web"
     assert any("ip filter FORWARD" in line for line in place.daemon.get("/info")["Warnings"] or ())
     table, warning = audited(place)
@@ -131,7 +132,7 @@ def firewalld(place: Place) -> Iterator[Callable[..., str]]:
     def command(*words: str) -> str:
         return place.net.run("sh", "-c", '"$@" 2>/dev/null || true', "sh", *enter, *words)
 
-    until(lambda: "running" in command("--state").split(), "firewalld", 30)
+    until(lambda: "running" in command("--state").split(), "firewalld")
     yield command
     running.kill()
     running.wait()
@@ -141,7 +142,7 @@ def firewalld(place: Place) -> Iterator[Callable[..., str]]:
 def test_beside_firewalld(place: Place, firewalld: Callable[..., str]) -> None:
     """It refuses to forward between devices of no zone; in "trusted", ours are as they are without it."""
     place.build()
-    assert place.published() and place.isolated() and not place.gets_out()
+    assert place.published() and place.isolated() and not place.gets_out(1)
     assert "has to pass inet firewalld filter_FORWARD as well" in audited(place)[1]
     for bridge in place.bridges:
         assert "success" in firewalld("--permanent", "--zone=trusted", f"--add-interface={bridge}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e_parts.patience import PATIENCE
 from e2e_parts.secluded import Host, ask, fetch
 from fault_parts.fragile import until
 
@@ -22,10 +23,10 @@ class Place(Host):
         self.web = self.serve("web", "inner", {"80/tcp": [{"HostPort": "8080"}]})
         self.client = self.idle("client", "inner")
 
-    def served(self) -> bool:
+    def served(self, seconds: float = PATIENCE) -> bool:
         """From this host by its port, and in the network by its name."""
-        here = fetch(self.net, "http://127.0.0.1:8080/") == "hello from web"
-        return here and ask(self.daemon, self.client, "http://web/") == "hello from web"
+        here = fetch(self.net, "http://127.0.0.1:8080/", seconds) == "hello from web"
+        return here and ask(self.daemon, self.client, "http://web/", seconds) == "hello from web"
 
     def damages(self) -> dict[str, list[list[str]]]:
         pair = self.device(self.web, "inner")
@@ -45,12 +46,12 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def test_devices_that_are_taken_away_come_back(place: Place) -> None:
-    until(place.served, "the server answers")
+    until(lambda: place.served(2), "the server answers")
     before = place.daemon.inspect(place.web)["NetworkSettings"]
     for name in ("bridge", "pair", "both", "bridge"):
         for command in place.damages()[name]:
             place.net.run(*command)
-        until(place.served, f"it answers again after the loss of: {name}")
+        until(lambda: place.served(2), f"it answers again after the loss of: {name}")
     assert place.daemon.inspect(place.web)["NetworkSettings"] == before
 
 

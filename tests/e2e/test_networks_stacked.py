@@ -11,6 +11,7 @@ import pytest
 
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE
+from e2e_parts.patience import PATIENCE
 from fault_parts.fragile import Fragile, until
 
 SERVE = "echo hello >/tmp/index.html; exec httpd -f -p 80 -h /tmp"
@@ -22,7 +23,7 @@ class Lan:
     def __init__(self) -> None:
         self.name = f"ln{secrets.token_hex(3)}"
         self.parent = f"{self.name}p"
-        self.three = f"10.{secrets.randbelow(50) + 200}.{secrets.randbelow(256)}"
+        self.three = f"10.{secrets.randbelow(30) + 220}.{secrets.randbelow(256)}"
 
     def up(self) -> None:
         for command in (
@@ -39,8 +40,8 @@ class Lan:
         execute(["ip", "link", "delete", self.parent])
         execute(["ip", "netns", "delete", self.name])
 
-    def fetch(self, address: str) -> str:
-        command = ["ip", "netns", "exec", self.name, "curl", "-s", "-m", "2", f"http://{address}/"]
+    def fetch(self, address: str, seconds: float = 2) -> str:
+        command = ["ip", "netns", "exec", self.name, "curl", "-s", "-m", str(seconds), f"http://{address}/"]
         return execute(command).out.strip()
 
 
@@ -109,7 +110,7 @@ def test_a_network_without_parent_leads_nowhere(cli: Client) -> None:
     cli("network", "create", "-d", "macvlan", "nowhere")
     cli("run", "-d", "--name", "web", "--network", "nowhere", IMAGE, "sh", "-c", SERVE)
     script = "until wget -qO- http://web; do sleep 0.02; done"
-    assert cli.out("run", "--rm", "--network", "nowhere", IMAGE, "timeout", "5", "sh", "-c", script) == "hello"
+    assert cli.out("run", "--rm", "--network", "nowhere", IMAGE, "timeout", "60", "sh", "-c", script) == "hello"
     id = cli.out("network", "inspect", "-f", "{{.Id}}", "nowhere")
     assert Path(f"/sys/class/net/dm-{id[:12]}").exists()
     cli("rm", "-f", "web")
@@ -148,7 +149,7 @@ def test_it_outlives_the_daemon(tmp_path: Path, lan: Lan) -> None:
         until(lambda: lan.fetch(f"{lan.three}.2") == "hello", "the container is in the network")
         daemon.kill()
         daemon.start()
-        assert lan.fetch(f"{lan.three}.2") == "hello"
+        assert lan.fetch(f"{lan.three}.2", PATIENCE) == "hello"
         other = daemon.run("nslookup", "web", host={"NetworkMode": "street"})
         assert daemon.ask("POST", f"/containers/{other}/wait")[1]["StatusCode"] == 0
         shown = daemon.get(f"/containers/{web}/json")["NetworkSettings"]["Networks"]["street"]

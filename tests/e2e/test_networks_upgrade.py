@@ -63,7 +63,7 @@ def test_running_containers_are_taken_up(place: Host) -> None:
     assert ask(place.daemon, two, "http://one/") == "hello from one"
 
     place.net.run("ip", "link", "delete", pair)  # looked after as before
-    until(lambda: fetch(place.net, "http://127.0.0.1:8080/") == "hello from web", "it answers again")
+    until(lambda: fetch(place.net, "http://127.0.0.1:8080/", 2) == "hello from web", "it answers again")
 
     for id in (web, one):  # and changed where they are
         assert place.daemon.ask("POST", f"/containers/{id}/update", {"NetRate": "egress=10mbit"})[0] == 200

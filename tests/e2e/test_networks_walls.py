@@ -68,7 +68,7 @@ def test_two_families(docker: Client, net: Callable[..., str]) -> None:
     shown = json.loads(docker.out("inspect", "web"))[0]["NetworkSettings"]["Networks"][network]
     assert shown["GlobalIPv6Address"].startswith("fd")
     assert shown["GlobalIPv6Address"] in inside(docker, "client", "nslookup", "web")
-    docker("exec", "client", "ping", "-6", "-c1", "-W2", shown["GlobalIPv6Address"])
+    docker("exec", "client", "ping", "-6", "-c1", "-W20", shown["GlobalIPv6Address"])
 
 
 def test_ports_are_published_on_user_defined_networks(docker: Client, net: Callable[..., str]) -> None:

@@ -68,7 +68,7 @@ def test_daemons_that_differ_only_in_their_roots_and_sockets(tmp_path: Path) -> 
         assert [bridge_of(daemon) for daemon in daemons] == chosen
         for number in range(2):
             url = f"http://127.0.0.1:808{number}/"
-            until(lambda: fetch(net, url) == f"hello from web{number}", f"{url} answers")  # noqa: B023
+            until(lambda: fetch(net, url, 2) == f"hello from web{number}", f"{url} answers")  # noqa: B023
             assert fetch(net, f"http://[::1]:808{number}/") == f"hello from web{number}"
     finally:
         for daemon in daemons:

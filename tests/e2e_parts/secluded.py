@@ -10,6 +10,7 @@ from typing import Any
 
 import netns
 from e2e_parts.cortend import CORTEND
+from e2e_parts.patience import PATIENCE
 from fault_parts.fragile import Fragile, until
 from netns import Net
 
@@ -70,12 +71,12 @@ class Host:
         return found
 
 
-def fetch(net: Net, url: str, seconds: float = 2) -> str:
-    """What the server says to curl in this namespace; empty when it does not answer."""
+def fetch(net: Net, url: str, seconds: float = PATIENCE) -> str:
+    """What the server says to curl in this namespace; empty when it does not answer in that time."""
     return net.run("sh", "-c", f"curl -g -s -m {seconds} '{url}' || true").strip()
 
 
-def ask(daemon: Fragile, id: str, url: str, seconds: float = 2) -> str:
+def ask(daemon: Fragile, id: str, url: str, seconds: float = PATIENCE) -> str:
     """The same from inside a container."""
-    code, said = daemon.inside(id, "timeout", str(seconds), "wget", "-qO-", url)
+    code, said = daemon.inside(id, "timeout", f"{seconds:.0f}", "wget", "-qO-", url)
     return said.strip() if code == 0 else ""

@@ -25,8 +25,10 @@ def serve(client: Client, name: str, *flags: str) -> None:
 
 
 def ask(client: Client, name: str, host: str, code: int | None = 0) -> str:
-    """What the web server `host` says to the container `name`."""
-    return client("exec", name, "timeout", "3", "wget", "-qO-", f"http://{host}/", code=code).out.strip()
+    """What the web server `host` says to the container `name`. With `code` None there may be no answer: it is waited
+    for three seconds."""
+    seconds = "3" if code is None else "60"
+    return client("exec", name, "timeout", seconds, "wget", "-qO-", f"http://{host}/", code=code).out.strip()
 
 
 def idle(client: Client, name: str, *flags: str) -> None:
