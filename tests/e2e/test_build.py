@@ -12,6 +12,7 @@ from pathlib import Path
 import docker as docker_py
 import pytest
 
+from e2e_parts.builders import all_ended
 from e2e_parts.clients import Client, Done, execute
 from e2e_parts.cortend import IMAGE, Cortend
 
@@ -35,6 +36,7 @@ CMD ["sh", "-c", "cat /app/*; id -u"]
 @pytest.fixture(autouse=True)
 def no_builds_left(daemon: Cortend, no_images_left: None) -> Iterator[None]:
     yield
+    all_ended(daemon)
     daemon.remove_everything()
     for image in daemon.get("/images/json"):
         if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from e2e_parts.builders import Builder, builder
+from e2e_parts.builders import Builder, all_ended, builder
 from e2e_parts.cortend import IMAGE, Cortend
 
 FILES = f"""FROM {IMAGE} AS made
@@ -40,6 +40,7 @@ def build(request: pytest.FixtureRequest, daemon: Cortend, tmp_path: Path) -> Bu
 @pytest.fixture(autouse=True)
 def no_builds_left(daemon: Cortend) -> Iterator[None]:
     yield
+    all_ended(daemon)
     daemon.remove_everything()
     for image in daemon.get("/images/json?all=1"):
         if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):

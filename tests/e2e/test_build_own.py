@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e_parts.builders import all_ended
 from e2e_parts.clients import Client, Done, execute
 from e2e_parts.cortend import IMAGE, Cortend
 
@@ -29,8 +30,7 @@ from e2e_parts.cortend import IMAGE, Cortend
 @pytest.fixture(autouse=True)
 def no_builds_left(daemon: Cortend, no_images_left: None) -> Iterator[None]:
     yield
-    # A client that has gone does not wait for its build, and what is in use by one is not pruned.
-    until(lambda: all(row["CompletedAt"] for row in daemon.get("/build/history")))
+    all_ended(daemon)
     daemon.remove_everything()
     for image in daemon.get("/images/json"):
         if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):

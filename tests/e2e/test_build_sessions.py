@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e_parts.builders import Builder, builder, run
+from e2e_parts.builders import Builder, all_ended, builder, run
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE, Cortend
 
@@ -44,6 +44,7 @@ def build(request: pytest.FixtureRequest, daemon: Cortend, tmp_path: Path) -> Bu
 @pytest.fixture(autouse=True)
 def no_builds_left(daemon: Cortend, no_images_left: None) -> Iterator[None]:
     yield
+    all_ended(daemon)
     daemon.remove_everything()
     for image in daemon.get("/images/json"):
         if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):

@@ -11,6 +11,7 @@ import pytest
 
 from e2e_parts.clients import CORTEN, DOCKER, OLD_DOCKER, Done, execute
 from e2e_parts.cortend import Cortend
+from e2e_parts.patience import until
 
 BUILDX = shutil.which("docker-buildx")
 
@@ -47,6 +48,11 @@ def builder(name: str, daemon: Cortend, home: Path) -> Builder:
     if not version.startswith("Docker version 20.10"):
         pytest.skip("needs docker 20.10, whose client speaks to a builder itself")
     return Builder(name, (path, "build", "--progress", "plain"), {**env, "DOCKER_BUILDKIT": "1"})
+
+
+def all_ended(daemon: Cortend) -> None:
+    """Waits for that: a client that has gone does not wait for its build, and what is in use by one is not pruned."""
+    until(lambda: all(row["CompletedAt"] for row in daemon.get("/build/history")))
 
 
 def run(daemon: Cortend, image: str) -> str:
