@@ -17,7 +17,7 @@ import pytest
 
 import foreign
 from corten.vm import virtiofs
-from e2e_parts import clients, guests
+from e2e_parts import census, clients, guests
 from e2e_parts.clients import Client
 from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.patience import LIMIT, PATIENCE, until
@@ -186,7 +186,7 @@ def test_a_daemon_that_is_killed_finds_it_again(running: Cortend) -> None:
         docker("rm", "-f", "-v", "guest")
     assert docker.out("volume", "ls", "-q") == ""
     # The removal goes on behind the answer.
-    until(lambda: not [*running.exec.rglob(f"*{id}*"), *running.data.rglob(f"*{id}*")])
+    until(lambda: not [name for root in (running.exec, running.data) for name in census.below(root) if id in name])
 
 
 @contextmanager

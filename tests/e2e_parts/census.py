@@ -33,7 +33,7 @@ def take(daemon: Cortend) -> Census:
         "links": _links(daemon),
         "firewall": _firewall(daemon),
         "cgroups": _cgroups(daemon),
-        "exec root": _below(daemon.exec / "containers"),
+        "exec root": below(daemon.exec / "containers"),
         "bundles": _names(daemon.data / "containers"),
         "snapshots": _names(daemon.data / "snapshots") + _names(daemon.data / "snapshots" / ".trash"),
         "volumes": [name for name in _names(daemon.data / "volumes") if not name.startswith(".")],
@@ -207,7 +207,7 @@ def _fds(pid: int) -> list[str]:
 def _link(path: str) -> str:
     try:
         return os.readlink(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # the second: the process has ended while its directory was looked at
         return ""
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
@@ -223,7 +223,8 @@ def _names(directory: Path) -> list[str]:
         return []
 
 
-def _below(directory: Path) -> list[str]:
+def below(directory: Path) -> list[str]:
+    """Relative paths of all that is in it; what goes meanwhile is passed over (`Path.rglob` fails of that)."""
     found = []
     for place, directories, files in os.walk(directory):  # which passes over what goes meanwhile
         found += [os.path.relpath(os.path.join(place, name), directory) for name in (*directories, *files)]
