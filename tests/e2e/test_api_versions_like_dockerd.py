@@ -13,6 +13,7 @@ import pytest
 from e2e_parts.clients import Client
 from e2e_parts.http import Connection
 from e2e_parts.others import archive, layer
+from e2e_parts.patience import until
 
 VERSIONS = ("1.24", "1.30", "1.41")
 ANSWERS = """
@@ -89,11 +90,13 @@ class Answers:
     def __init__(self, client: Client) -> None:
         self._client = client
         client("volume", "create", "keys")
-        flags = ("--label", "a=b", "-v", "keys:/data", "--tmpfs", "/tmp", "--health-cmd", "true", "--expose", "80")
+        flags = ["--label", "a=b", "-v", "keys:/data", "--tmpfs", "/tmp", "--expose", "80"]
+        flags += ["--health-cmd", "true", "--health-interval", "1s"]
         client("run", "-d", "--name", "box", "--network", "none", *flags, "keys:1", "sleep", "1000")
         client("run", "--name", "ended", "--network", "none", "-v", "/data", "keys:1", "true")
         self.exec = self.ask("POST", "1.41", "/containers/box/exec", '{"Cmd": ["sleep", "1000"]}')["Id"]
         self.ask("POST", "1.41", f"/exec/{self.exec}/start", '{"Detach": true}')
+        until(lambda: self.ask("GET", "1.41", "/containers/box/json")["State"]["Health"]["Log"])
 
     def ask(self, method: str, version: str, path: str, body: str = "") -> Any:
         path = path.replace("EXEC", getattr(self, "exec", "")).replace("NOW", str(int(time.time())))

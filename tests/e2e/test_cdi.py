@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_devices_of_a_step(cdi: Client, tmp_path: Path) -> None:
     assert "is not allowed" in client(*flags, "--allow", "device=vendor.com/class=other", str(tmp_path), code=1).err
     for allowed in ("device", "device=vendor.com/class=first"):
         done = client(*flags, "--no-cache", "--allow", allowed, str(tmp_path))
-        lines = [line.split(" ", 2)[2] for line in done.err.splitlines() if line.startswith("#5 0")]
+        lines = re.findall(r"^#5 \d+\.\d+ (.*)", done.err, re.MULTILINE)
         assert lines[:3] == ["1 first", "by the vendor", "1:3"] and "4711" in lines[3].split()
         assert "gone" in done.err
     assert cdi.out("run", "--rm", "stepped", "sh", "-c", "ls /usr/lib/vendor /dev/mine; true") == ""

@@ -20,6 +20,7 @@ from e2e_parts.between import Between
 from e2e_parts.clients import Client, Done, execute
 from e2e_parts.cortend import Cortend
 from fault_parts.fragile import until
+from free_ports import free_port
 
 SHARED = "x-each: &each {image: corten/busybox, stop_signal: KILL}\n"
 PROJECT = (
@@ -209,8 +210,11 @@ def test_a_condition_that_is_not_met(compose: Compose, more: str, condition: str
 def test_in_the_foreground(compose: Compose) -> None:
     compose.write(
         SHARED
-        + "services:\n  a: {<<: *each, command: sh -c 'echo one; echo two >&2; sleep 1000'}\n"
-        + "  b: {<<: *each, command: sh -c 'echo b; exit 4', depends_on: [a]}\n"
+        + "services:\n"
+        + "  a: {<<: *each, command: sh -c 'echo one; echo two >&2; touch /up/a; sleep 1000', volumes: ['up:/up']}\n"
+        + "  b: {<<: *each, command: sh -c 'until test -e /up/a; do sleep 0.02; done; echo b; exit 4',\n"
+        + "      volumes: ['up:/up'], depends_on: [a]}\n"
+        + "volumes: {up: {}}\n"
     )
     done = compose("up", "--exit-code-from", "b", code=4)
     assert sorted(done.out.splitlines()) == ["a-1  | one", "b-1  | b", "b-1 exited with code 4"] or (
@@ -218,7 +222,7 @@ def test_in_the_foreground(compose: Compose) -> None:
         {"a-1  | one", "b-1  | b", "b-1 exited with code 4"} <= set(done.out.splitlines())
     )
     assert "a-1  | two" in done.err and set(compose.states().values()) == {"exited"}
-    compose("down", "-t", "0")
+    compose("down", "-v", "-t", "0")
 
 
 def test_restarts_in_the_foreground(compose: Compose) -> None:
@@ -348,8 +352,8 @@ def test_names_and_ports_that_are_taken(compose: Compose) -> None:
     """By what is no project's: it is named, and left as it is."""
     compose.write(SHARED + "services:\n  a: {<<: *each, command: sleep 1000, ports: ['127.0.0.1::80']}\n")
     name = f"{compose.name}-a-1"
-    compose.corten("run", "-d", "--name", name, "-p", "127.0.0.1::80", "corten/busybox", "sleep", "1000")
-    taken = compose.corten.out("port", name, "80")
+    taken = f"127.0.0.1:{free_port()}"  # no other daemon's when it is free again
+    compose.corten("run", "-d", "--name", name, "-p", f"{taken}:80", "corten/busybox", "sleep", "1000")
     error = compose("up", "-d", code=1).err.splitlines()[-1]
     assert name in error and "in use" in error
     compose.corten("rename", name, f"{name}-other")
@@ -563,7 +567,8 @@ def test_watching(compose: Compose) -> None:
             assert line, "watch has ended"
 
         def found() -> set[str]:
-            return set(compose("exec", "-T", "a", "find", "/app", "-type", "f").out.split())
+            look = "find /app -type f || :"  # which fails when a file goes meanwhile
+            return set(compose("exec", "-T", "a", "sh", "-c", look).out.split())
 
         assert found() == {"/app/one"}
         (compose.place / "src" / "no").write_text("0")

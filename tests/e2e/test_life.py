@@ -51,7 +51,7 @@ def test_stop_sends_sigterm_first_and_its_signal_can_be_chosen(cli: Client) -> N
     cli("stop", "-t", "60", "traps")  # it ends by itself, however slow its machine is
     assert state(cli, "traps")["ExitCode"] == 3
     assert cli.out("logs", "traps").split() == ["up", "TERM"]
-    cli("run", "-d", "--name", "usr1", "--stop-signal", "USR1", "--stop-timeout", "1", IMAGE, *TRAPS)
+    cli("run", "-d", "--name", "usr1", "--stop-signal", "USR1", "--stop-timeout", "4", IMAGE, *TRAPS)
     await_output(cli, "usr1", "up")
     cli("stop", "usr1")
     assert state(cli, "usr1")["ExitCode"] == 137

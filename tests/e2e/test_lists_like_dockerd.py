@@ -203,6 +203,7 @@ cp second:/own -
 cp /proc/version second:/data/file
 export second
 kill second
+inspect second
 run -d --name third --network none --mount type=volume,src=vol,dst=/x app:1 {SLEEP}
 run -d --name fourth --network none --volumes-from third app:1 {SLEEP}
 rm -f third
@@ -234,7 +235,7 @@ def grouped(lines: list[str]) -> list[str]:
 
 
 def test_events_of_volumes(engines: tuple[Client, Client, Path]) -> None:
-    """Runs, restarts and copies."""
+    """Runs, restarts and copies. (dockerd unmounts behind the answer to a kill; an inspect waits for that.)"""
     *clients, root = engines
     seen = []
     for client in clients:

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -188,7 +188,8 @@ async def test_what_is_no_request_for_a_stream(face: Face) -> None:
     where = urlsplit(await exec_url(face, container, "true", stdout=True))
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     writer.write(b"x" * 100_000)
-    assert b"HTTP/1.1" in await reader.read() or reader.at_eof()
+    with suppress(ConnectionError):  # of which it has not read all
+        assert b"HTTP/1.1" in await reader.read() or reader.at_eof()
     writer.close()
     assert (await face.run(container, "echo", "still"))[0] == b"still\n"
     await face.remove(pod)

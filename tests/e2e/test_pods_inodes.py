@@ -88,7 +88,8 @@ class PodBox(host_inodes.Box):
 def said(log: Path) -> list[str]:
     """Whole lines of a container's output so far."""
     lines, part = [], b""
-    for record in log.read_bytes().splitlines() if log.exists() else ():
+    whole = log.read_bytes().rpartition(b"\n")[0] if log.exists() else b""
+    for record in whole.splitlines():
         _, _, kind, text = record.split(b" ", 3)
         part += text
         if kind == b"F":

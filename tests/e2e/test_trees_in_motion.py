@@ -22,6 +22,7 @@ done
 @pytest.mark.usefixtures("no_images_left")
 def test_every_request_is_answered(docker: Client, daemon: Cortend) -> None:
     id = docker.out("run", "-d", "--network", "none", IMAGE, "sh", "-c", CHURN)
+    docker("exec", id, "sh", "-c", "until test -d /w; do sleep 0.01; done")
     for number in range(12):
         status, listed = daemon.ask("GET", f"/containers/{id}/changes")
         assert status == 200 and any(change["Path"] == "/w" for change in listed), listed

@@ -197,7 +197,7 @@ def test_cgroups_cannot_be_changed(daemon: Fragile) -> None:
         code, said = daemon.inside(id, "sh", "-c", attempt)
         assert code != 0, (attempt, said)
     bomb = "for i in $(seq 40); do sleep 5 & done; wait"
-    _, said = daemon.inside(id, "timeout", "1", "sh", "-c", bomb)
+    _, said = daemon.inside(id, "timeout", "20", "sh", "-c", bomb)
     assert "can't fork" in said or "Resource temporarily" in said, said
 
 
