@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e_parts.http import Connection
-from e2e_parts.patience import PATIENCE
+from e2e_parts.patience import PATIENCE, until
 
 PROJECT = Path(__file__).resolve().parents[2]
 CORTEND = Path(sys.executable).parent / "cortend"
@@ -126,8 +125,7 @@ class Cortend:
         ):
             subprocess.run(command, capture_output=True, timeout=60)
         for group in [*Path("/sys/fs/cgroup").glob(f"*/{self.name}"), Path("/sys/fs/cgroup") / self.name]:
-            with contextlib.suppress(FileNotFoundError):
-                group.rmdir()
+            until(lambda: _removed(group))  # noqa: B023
 
     def warm_up(self, host_config: Mapping[str, Any] | None = None, timeout: float = PATIENCE) -> None:
         """One container and one network, so that what a daemon makes once and keeps is there: image, cgroup, namespace
@@ -193,3 +191,14 @@ class Cortend:
         status, text = self.ask("GET", f"/events?since={since:.9f}&until={time.time():.9f}&filters={wanted}")
         assert status == 200, text
         return [json.loads(line) for line in (json.dumps(text) if isinstance(text, dict) else text).splitlines()]
+
+
+def _removed(group: Path) -> bool:
+    """A control group, which the kernel keeps for a moment longer than a process in it."""
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:  # EBUSY
+        return False
+    return True
