@@ -50,7 +50,7 @@ BODIES = [
     index(), b'{"schemaVersion":2,"manifests":[{"digest":5}]}', b'{"schemaVersion":2,"config":[],"layers":{}}',
     b'{"schemaVersion":2,"layers":[null]}', b'{"schemaVersion":2,"subject":{"digest":"../../x"}}',
     b'{"schemaVersion":2,"mediaType":{},"annotations":[],"layers":[]}',
-    b'{"schemaVersion":2,"artifactType":7,"layers":[]}',
+    b'{"schemaVersion":2,"artifactType":7,"layers":[]}', b"12345",
 ]  # fmt: skip
 
 

@@ -123,10 +123,7 @@ class BlobRequests:
 
     async def _receive(self, request: web.Request, upload: Upload) -> None:
         """Append the body. What came of one that breaks off is kept and can be continued."""
-        if text := request.headers.get("Content-Range", ""):
-            found = _RANGE.fullmatch(text)
-            if found is None or int(found[1]) != upload.size:
-                raise Refusal(416, "BLOB_UPLOAD_INVALID", "chunk is not the next one", where(upload))
+        announced = _announced(request, upload)
         before = upload.size
         try:
             if self._parts.quotas is not None:  # what is refused need not come
@@ -138,12 +135,33 @@ class BlobRequests:
             raise
         finally:
             self._parts.metrics.count("received_bytes_total", upload.size - before)
+        if announced not in (None, upload.size - before):  # known only now when it came without a length
+            raise _not_its_range(upload)
 
 
 def check_no_cache(parts: Parts, name: str) -> None:
     """Raises Refusal for a push to a cache of another registry."""
     if parts.caches(name) is not None:
         raise Refusal(405, "UNSUPPORTED", f"{name} is kept from another registry; push it there")
+
+
+def _announced(request: web.Request, upload: Upload) -> int | None:
+    """Bytes of the chunk that Content-Range promises. Raises Refusal where it is not the next one, or has another
+    length than the body: then nothing of it is taken."""
+    text = request.headers.get("Content-Range", "")
+    if not text:
+        return None
+    found = _RANGE.fullmatch(text)
+    if found is None or int(found[1]) != upload.size or int(found[2]) < int(found[1]):
+        raise Refusal(416, "BLOB_UPLOAD_INVALID", "chunk is not the next one", where(upload))
+    size = int(found[2]) - int(found[1]) + 1
+    if request.content_length not in (None, size):
+        raise _not_its_range(upload)
+    return size
+
+
+def _not_its_range(upload: Upload) -> Refusal:
+    return Refusal(400, "SIZE_INVALID", "chunk has another length than its Content-Range", where(upload))
 
 
 async def _passed_on(request: web.Request, download: Download, headers: dict[str, str]) -> web.StreamResponse:
