@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from corten.aio.sources import closing
 from corten.engine.containers import logs
 from corten.engine.containers.logs import Selection
+from corten.kernel import inotify
 from corten.spec.docker import times
 from corten.tasks.contract import Exit
 from corten.units.durations import SECOND
@@ -182,6 +186,46 @@ async def test_follow_across_rotations(tmp_path: Path) -> None:
     rotate(path)
     append(path, numbers([4]))
     assert await following.end() == expected(range(5))
+
+
+def opened_below(directory: Path) -> list[str]:
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{fd}"))
+        except FileNotFoundError:  # that of the directory of descriptors itself
+            continue
+    return sorted(name for name in found if name.startswith(str(directory)))
+
+
+async def test_a_client_that_disconnects_after_a_rotation_leaves_no_file_open(tmp_path: Path) -> None:
+    path, ended = tmp_path / "log", asyncio.get_running_loop().create_future()
+    async with closing(logs.read(path, Selection(mux=False, follow=True), ended)) as pieces:
+        first = asyncio.ensure_future(anext(pieces))
+        await asyncio.sleep(0)  # now it waits for a file
+        append(path.with_name("log.1"), numbers([0]))
+        append(path, numbers([1]))
+        assert await first == b"0\n"
+        assert opened_below(tmp_path) == [str(path), str(path.with_name("log.1"))]
+    assert opened_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC])
+async def test_follow_without_inotify(path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A container has all instances, or watches, that root may have."""
+
+    def none_left(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(inotify, "watch", none_left)
+    following = Following(path, tail=1)
+    await following.until(b"29\n")
+    append(path, numbers([30]))
+    await following.until(b"30\n")
+    rotate(path)
+    append(path, numbers([31]))
+    await following.until(b"31\n")
+    assert await following.end() == expected([29, 30, 31])
 
 
 async def test_follow_begins_before_the_file_does(tmp_path: Path) -> None:

@@ -334,8 +334,9 @@ class _Follower:
                 yield piece
         while True:
             last_round = self._ended.done()
-            async for piece in self._drain():
-                yield piece
+            async with closing(self._drain()) as pieces:
+                async for piece in pieces:
+                    yield piece
             if last_round or (self._reader is not None and self._reader.past_until):
                 return
             if not await self._wait():
@@ -373,9 +374,14 @@ class _Follower:
         """Up to the end of the youngest file. A file is left only when there is a younger one and it has no more."""
         while True:
             younger = self._younger()
-            if self._reader is not None:
-                async for piece in self._read_on():
-                    yield piece
+            try:
+                if self._reader is not None:
+                    async for piece in self._read_on():
+                        yield piece
+            except BaseException:  # a client that disconnects here, too
+                if younger is not None:
+                    os.close(younger.fd)
+                raise
             if younger is None:
                 return
             self.close()
