@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from corten.errors import Invalid
+from corten.kernel import inotify
+from corten.kernel.cgroupfs import Hierarchy
 from corten.runtime import cgroups
-from corten.runtime.cgroups import v2
-from corten.runtime.cgroups.layout import detect
+from corten.runtime.cgroups import oom, v2
+from corten.runtime.cgroups.layout import Layout, detect
 
 
 @pytest.mark.parametrize(
@@ -107,3 +112,14 @@ def test_docker_stats_of_version_2() -> None:
     assert shown["cpu_stats"]["throttling_data"] == {"periods": 1, "throttled_periods": 2, "throttled_time": 3}
     assert shown["blkio_stats"]["io_service_bytes_recursive"] == [{"major": 8, "minor": 0, "op": "read", "value": 4096}]
     assert shown["blkio_stats"]["io_serviced_recursive"] is None
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC])
+def test_no_inotify_instance_is_left(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A container has all that root may have: others start as well."""
+
+    def none_left(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(inotify, "watch", none_left)
+    assert oom.watch(Layout((Hierarchy("/sys/fs/cgroup", 2, frozenset({"memory"})),)), 0, None) is None

@@ -45,12 +45,21 @@ def under_oom(layout: Layout, directory: int) -> bool:
 
 def watch(layout: Layout, directory: int, unified: int | None) -> int | None:
     """A non-blocking descriptor that is readable after memory ran out, and possibly at other times (limits reached,
-    group removed): read 4096 bytes off it, then ask `count`. The caller closes it."""
+    group removed): read 4096 bytes off it, then ask `count`. The caller closes it.
+
+    None as well when this user of the machine has all inotify instances that it may have, which root of any container
+    can bring about: `count` still says it at the end.
+    """
     if directory == NOWHERE:
         return None
-    if _version(layout) == 2:
+    if _version(layout) != 2:
+        return _eventfd(directory)
+    try:
         return inotify.watch(f"/proc/self/fd/{directory}/memory.events".encode(), inotify.IN_MODIFY)
-    return _eventfd(directory)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENOSPC):
+            return None
+        raise
 
 
 def _eventfd(directory: int) -> int:
