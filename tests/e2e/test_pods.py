@@ -220,11 +220,16 @@ async def test_what_cannot_be(face: Face) -> None:
     foreign = pod_config(face)
     foreign.linux = cri.LinuxPodSandboxConfig(sysctls={"net.core.somaxconn": "1"})
     foreign.linux.security_context = cri.LinuxSandboxSecurityContext(cri.NamespaceOption(cri.NamespaceMode.NODE))
+    other_name, host, space = (pod_config(face) for _ in range(3))
+    assert other_name.metadata is not None and space.linux is not None
+    other_name.metadata.uid = "u;K8S_POD_NAME=other"  # an argument of plugins of its own
+    host.hostname = "x" * 65
+    space.linux.security_context = cri.LinuxSandboxSecurityContext(cri.NamespaceOption(pid=4))
     twice = [cri.IDMapping(700_000, 0, 65_536), cri.IDMapping(800_000, 1_000, 10)]
     rootless = [cri.IDMapping(700_000, 1_000, 65_536)]
     beyond = [cri.IDMapping((1 << 32) - 65_536, 0, 65_536)]
     mapped = [_mapped(face, ids) for ids in (twice, rootless, beyond, [])]
-    for config in (bad, nameless, foreign, *mapped):
+    for config in (bad, nameless, foreign, other_name, host, space, *mapped):
         with pytest.raises(GRPCError) as raised:
             await face.pod(config)
         assert raised.value.status is Code.INVALID_ARGUMENT, config
@@ -237,7 +242,11 @@ async def test_what_cannot_be(face: Face) -> None:
     other.linux = cri.LinuxContainerConfig(
         security_context=cri.LinuxContainerSecurityContext(run_as_group=cri.Int64Value(5))
     )
-    for asked in (climbing, relative, other, cri.ContainerConfig()):
+    ending, device, raw = (container_config("true") for _ in range(3))
+    ending.mounts = [cri.Mount("/mnt", "/tmp\0/x")]
+    device.devices = [cri.Device("/dev/x", "/dev/null\0", "r")]
+    raw.envs = [cri.KeyValue("K", b"\xff")]
+    for asked in (climbing, relative, other, ending, device, raw, cri.ContainerConfig()):
         with pytest.raises(GRPCError) as raised:
             await face.container(pod, asked)
         assert raised.value.status is Code.INVALID_ARGUMENT

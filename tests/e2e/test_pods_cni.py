@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ cat > "$here/$CNI_COMMAND.$name.json"
 echo "$CNI_COMMAND $name $CNI_CONTAINERID $CNI_IFNAME $CNI_ARGS" >> "$here/calls"
 [ "$CNI_COMMAND" = ADD ] && { [ -e "$CNI_NETNS" ] || exit 9; }
 if [ -f "$here/fail-$CNI_COMMAND" ]; then cat "$here/fail-$CNI_COMMAND"; exit 1; fi
+if [ -f "$here/say-$CNI_COMMAND" ]; then cat "$here/say-$CNI_COMMAND"; exit 0; fi
 if [ -f "$here/hang-$CNI_COMMAND" ]; then touch "$here/hangs"; exec sleep 1000; fi
 [ "$CNI_COMMAND" = ADD ] && echo '{"cniVersion":"1.0.0","ips":[{"address":"10.88.77.5/24"}]}'
 exit 0
@@ -35,6 +38,7 @@ CONFIG = {
     "name": "pods",
     "plugins": [{"type": "first", "mtu": 1400}, {"type": "second", "capabilities": {"portMappings": True}}],
 }
+_ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
 
 
 class World:
@@ -127,6 +131,96 @@ async def test_a_pod_is_whole_or_absent(world: World) -> None:
     failing.unlink()
     await world.face.remove(await world.face.pod(pod_config(world.face)))
     world.calls()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("rubbish", "no JSON object"),
+        ("[]", "no JSON object"),
+        ("[" * 50_000, "no JSON object"),
+        ('{"ips":[{"address":"nowhere"}]}', "an address that is none"),
+        ('{"ips":5}', "an address that is none"),
+    ],
+    ids=["rubbish", "list", "deep", "no address", "number"],
+)
+async def test_an_answer_that_is_none(world: World, said: str, expected: str) -> None:
+    """Of a plugin that says that it has succeeded: what it may have made is undone."""
+    saying = world.plugins / "say-ADD"
+    saying.write_text(said)
+    with pytest.raises(GRPCError, match=expected):
+        await world.face.pod(pod_config(world.face))
+    saying.unlink()
+    assert world.calls()[-2:] == ["DEL second", "DEL first"] and not world.noted()
+    await world.face.remove(await world.face.pod(pod_config(world.face)))
+    assert world.calls() == ["ADD first", "ADD second", "DEL second", "DEL first"], "there is nothing else to undo"
+
+
+async def test_annotations(world: World) -> None:
+    """Hostile ones are shown and handed on as they are; one that cannot be what it stands for is refused before any
+    plugin is called, as that would get the same again to undo it."""
+    takes = {"bandwidth": True, _ANNOTATIONS: True}
+    asking = world.config / "05-asking.conflist"
+    asking.write_text(
+        json.dumps({**CONFIG, "plugins": [CONFIG["plugins"][0], {"type": "second", "capabilities": takes}]})
+    )
+    ingress, odd = (
+        "kubernetes.io/ingress-bandwidth",
+        {"": "", "a\nb;K8S_POD_NAME=x": '"}\0\u202e', "long": "x" * 200_000},
+    )
+    try:
+        for limit, rate in (("10M", 10_000_000), ("1.5G", 1_500_000_000), ("512Ki", 524_288)):
+            config = pod_config(world.face)
+            config.annotations = {ingress: limit, **odd}
+            pod = await world.face.pod(config)
+            assert (await world.face.pod_status(pod)).annotations == config.annotations
+            given = world.asked("ADD", "second")["runtimeConfig"]
+            assert given["bandwidth"]["ingressRate"] == rate and given[_ANNOTATIONS] == config.annotations
+            await world.face.remove(pod)
+            assert world.asked("DEL", "second")["runtimeConfig"] == given
+        world.calls()
+        for limit in ("", "fast", "-1M", "1e400", "9" * 5000, "\u0663M", "1M\n", "10P"):
+            config.annotations = {ingress: limit or " "}
+            with pytest.raises(GRPCError, match="invalid bandwidth") as raised:
+                await world.face.pod(config)
+            assert raised.value.status is Code.INVALID_ARGUMENT
+            assert not world.noted() and not world.calls()
+    finally:
+        asking.unlink()
+
+
+async def test_a_client_that_leaves_while_a_plugin_hangs(world: World) -> None:
+    """What was begun is either whole in the end or undone; meanwhile the name is taken."""
+    hanging, hangs = world.plugins / "hang-ADD", world.plugins / "hangs"
+    hanging.touch()
+    making = asyncio.ensure_future(world.face.pod(pod_config(world.face)))
+    async with asyncio.timeout(PATIENCE):
+        while not hangs.exists():
+            await asyncio.sleep(0.02)
+    making.cancel()
+    await asyncio.wait([making])
+    with pytest.raises(GRPCError, match="is reserved for") as raised:
+        await world.face.pod(pod_config(world.face))
+    assert raised.value.status is Code.FAILED_PRECONDITION
+    for each in (hanging, hangs):
+        each.unlink()
+    (pid,) = [path.name for path in Path("/proc").glob("[0-9]*") if _is_hanging(path, world.plugins)]
+    os.kill(int(pid), signal.SIGKILL)
+    async with asyncio.timeout(PATIENCE):
+        while world.noted():
+            await asyncio.sleep(0.02)
+    assert (await world.face.ask("ListPodSandbox", None, cri.ListPodSandboxResponse)).items == []
+    assert world.calls() == ["ADD first", "DEL second", "DEL first"]
+    await world.face.remove(await world.face.pod(pod_config(world.face)))
+    world.calls()
+
+
+def _is_hanging(process: Path, plugins: Path) -> bool:
+    try:
+        environment = (process / "environ").read_bytes().split(b"\0")
+        return f"CNI_PATH={plugins}".encode() in environment and b"CNI_COMMAND=ADD" in environment
+    except OSError:
+        return False
 
 
 async def test_deletion_is_tried_until_it_succeeds(world: World) -> None:

@@ -98,8 +98,8 @@ def _mapped(mapping: DeviceMapping, facts: HostFacts) -> list[tuple[DeviceNode, 
 def _devices(path: str, facts: HostFacts) -> Sequence[DeviceNode]:
     try:
         nodes = facts.devices(path)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+    except (OSError, ValueError) as error:  # ValueError: a NUL
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise Invalid(f'error gathering device information while adding custom device "{path}": {reason}') from error
     if not nodes:
         raise Invalid(f'error gathering device information while adding custom device "{path}": not a device node')

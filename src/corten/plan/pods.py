@@ -42,6 +42,13 @@ def pod_namespaces(pod: cri.PodSandboxConfig) -> cri.NamespaceOption:
     return (context and context.namespace_options) or cri.NamespaceOption()
 
 
+def check_namespaces(options: cri.NamespaceOption) -> None:
+    """Raises Invalid for a mode that does not exist."""
+    for kind in ("network", "pid", "ipc"):
+        if (mode := getattr(options, kind)) not in tuple(cri.NamespaceMode):
+            raise Invalid(f"unknown mode {mode} of the {kind} namespace")
+
+
 def pod_ids(pod: cri.PodSandboxConfig) -> tuple[list[IdRange], list[IdRange]]:
     """The ranges of the pod's user namespace; empty where it has the host's ids. Raises Invalid, Unsupported."""
     asked = pod_namespaces(pod).userns_options
@@ -90,7 +97,7 @@ def _config(asked: cri.ContainerConfig, pod: cri.PodSandboxConfig) -> Config:
         hostname="" if pod_namespaces(pod).network == cri.NamespaceMode.NODE else pod.hostname,
         entrypoint=asked.command or None,
         cmd=asked.args or None,
-        env=[f"{each.key}={each.value.decode(errors='surrogateescape')}" for each in asked.envs],
+        env=[_variable(each) for each in asked.envs],
         working_dir=asked.working_dir,
         labels=asked.labels,
         user=_user(context_of(asked)),
@@ -101,6 +108,13 @@ def _config(asked: cri.ContainerConfig, pod: cri.PodSandboxConfig) -> Config:
         healthcheck=HealthConfig(test=["NONE"]),  # probes are the kubelet's
         network_disabled=pod_namespaces(pod).network != cri.NamespaceMode.NODE,  # the pod's is there already
     )
+
+
+def _variable(asked: cri.KeyValue) -> str:
+    try:
+        return f"{asked.key}={asked.value.decode()}"
+    except UnicodeDecodeError:
+        raise Invalid(f"the environment variable {asked.key} is not UTF-8") from None
 
 
 def stop_signal(number: int) -> str:

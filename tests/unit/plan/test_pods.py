@@ -9,10 +9,12 @@ import pytest
 from corten.errors import Invalid, Unsupported
 from corten.plan import pods as plan
 from corten.plan.facts import HostFacts
+from corten.plan.pod_texts import check_texts
 from corten.plan.validate.defaults import normalize_host_config
 from corten.spec.docker.config import Config
 from corten.spec.docker.host_config import HostConfig
 from corten.spec.protobuf import cri
+from corten.spec.protobuf.codec import Message
 
 FACTS = HostFacts(("CAP_CHOWN",), lowest_oom_score_adj=-500)
 NODE, POD = cri.NamespaceMode.NODE, cri.NamespaceMode.POD
@@ -157,3 +159,34 @@ def test_stop_signals_by_number() -> None:
 def test_it_stands_behind_docker_s_defaults() -> None:
     host = normalize_host_config(asked(container())[1], FACTS)
     assert host.masked_paths and host.readonly_paths and host.log_config.type == "none"
+
+
+def test_texts_that_the_kernel_cannot_have() -> None:
+    """A NUL ends a name or a path there; what is only shown may have one."""
+    check_texts(container(annotations={"a": "\0"}, labels={"\0": ""}, envs=[cri.KeyValue("K", "\u00e4".encode())]))
+    several: list[Message] = [
+        container(command=["sh", "a\0b"]),
+        container(mounts=[cri.Mount("/a", "/b\0")]),
+        container(envs=[cri.KeyValue("K", b"\0")]),
+        container(cdi_devices=[cri.CDIDevice("a\0")]),
+        container(metadata=cri.ContainerMetadata("\0")),
+        cri.PodSandboxConfig(linux=cri.LinuxPodSandboxConfig(sysctls={"kernel\0": "1"})),
+    ]
+    for each in several:
+        with pytest.raises(Invalid, match="must not contain a NUL"):
+            check_texts(each)
+    with pytest.raises(Invalid, match="K is not UTF-8"):
+        asked(container(envs=[cri.KeyValue("K", b"\xff")]))
+
+
+def test_modes_of_namespaces() -> None:
+    for good in cri.NamespaceMode:
+        plan.check_namespaces(cri.NamespaceOption(good, good, good))
+    for bad in (-1, 4):
+        for kind, options in (
+            ("network", cri.NamespaceOption(network=bad)),
+            ("pid", cri.NamespaceOption(pid=bad)),
+            ("ipc", cri.NamespaceOption(ipc=bad)),
+        ):
+            with pytest.raises(Invalid, match=f"unknown mode {bad} of the {kind} namespace"):
+                plan.check_namespaces(options)

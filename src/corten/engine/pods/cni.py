@@ -16,6 +16,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def _read(path: Path) -> Network:
         kind = plugin.get("type") if isinstance(plugin, dict) else None
         if not isinstance(kind, str) or not _NAME.match(kind):
             raise Invalid(f"{path}: a plugin has no type that can be a program's name")
+        if not isinstance(plugin.get("capabilities") or {}, dict):
+            raise Invalid(f"{path}: the capabilities of {kind} are not an object")
     return Network(name, version, plugins, str(path), content.get("disableGC") is not True)
 
 
@@ -163,6 +166,12 @@ class Cni:
         raise Unavailable(f"the CNI plugin {kind} is not in {', '.join(self._directories)}")
 
 
+def check(network: Network, config: cri.PodSandboxConfig) -> None:
+    """Before a plugin is called: each gets the same again when it is undone. Raises Invalid."""
+    for plugin in network.plugins:
+        _runtime_config(plugin, config)
+
+
 def _runtime_config(plugin: Json, config: cri.PodSandboxConfig) -> Json:
     """Of what is known of the pod what the plugin says that it takes."""
     takes, found = plugin.get("capabilities") or {}, Json()
@@ -190,12 +199,17 @@ def _runtime_config(plugin: Json, config: cri.PodSandboxConfig) -> Json:
 
 
 def _bits(text: str) -> int:
-    """Bits in a second, as Kubernetes writes quantities: 10M, 1G, 500k. Raises Invalid."""
-    match = re.fullmatch(r"([0-9]{1,12})([kMGT]?)", text)
+    """Bits in a second, as Kubernetes writes quantities: 10M, 1.5G, 512Ki. Raises Invalid."""
+    match = re.fullmatch(r"([0-9]{1,16}(?:\.[0-9]{1,9})?)(?:([kMGTP])|([KMGTP])i)?", text, re.ASCII)
     if match is None:
-        raise Invalid(f"invalid bandwidth {text!r}: a number with k, M, G or T is understood")
-    unit: int = 1000 ** ("kMGT".index(match[2]) + 1 if match[2] else 0)
-    return int(match[1]) * unit
+        raise Invalid(f"invalid bandwidth {text[:100]!r}: a number with k, M, G, T, P, or Ki to Pi is understood")
+    number, decimal, binary = match.groups()
+    unit = 1000 ** (1 + "kMGTP".index(decimal)) if decimal else 1
+    unit *= 1024 ** (1 + "KMGTP".index(binary)) if binary else 1
+    rate = int(Decimal(number) * unit)
+    if not 1000 <= rate <= 10**15:
+        raise Invalid(f"invalid bandwidth {text[:100]!r}: from 1k to 1P is possible")
+    return rate
 
 
 def _answered(command: str, kind: str, status: int, output: str) -> Json:

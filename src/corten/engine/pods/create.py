@@ -23,6 +23,7 @@ from corten.plan import guest_pods
 from corten.plan import pods as plan
 from corten.plan.facts import HostFacts
 from corten.plan.isolation import in_guest
+from corten.plan.pod_texts import check_texts
 from corten.plan.runtimes import VM
 from corten.spec.docker.config import NetworkingConfig
 from corten.spec.docker.host_config import HostConfig
@@ -42,6 +43,7 @@ async def create(pods: Pods, pod: Pod, asked: cri.ContainerConfig) -> Container:
         record, containers = pod.record, pods.containers
         if pod.gone or record.state != "ready":
             raise Conflict(f"pod {pod.id} does not run")
+        check_texts(asked)
         if record.guest:
             guest_pods.check_container(asked, record.config)
             _check_alone(pods, pod)
@@ -88,6 +90,7 @@ def _membership(pods: Pods, pod: Pod, asked: cri.ContainerConfig) -> Membership:
         raise Invalid("a container of a pod needs metadata with a name")
     options, context = plan.pod_namespaces(pod.record.config), plan.context_of(asked)
     own = context.namespace_options or options
+    plan.check_namespaces(own)
     uids, gids = plan.pod_ids(pod.record.config)
     shares = [] if pod.record.on_host else ["network"] if pod.record.guest else ["network", "uts"]
     if options.ipc != cri.NamespaceMode.NODE and not pod.record.guest:

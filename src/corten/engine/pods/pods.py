@@ -35,6 +35,8 @@ from corten.network.endpoint import Endpoint
 from corten.network.endpoint_request import EndpointRequest
 from corten.network.options import HAIRPIN
 from corten.plan import pods as plan
+from corten.plan.pod_texts import check_texts
+from corten.plan.validate.text import check_line, check_word
 from corten.spec.docker import times
 from corten.spec.docker.host_config import PortBinding
 from corten.spec.docker.networking import EndpointSettings
@@ -46,6 +48,7 @@ log = logging.getLogger(__name__)
 _LOOK = 10.0  # seconds
 _AGAIN, _AGAIN_AT_MOST = 1.0, 60.0  # seconds
 _MOST = 256  # characters of a name, a namespace, an id
+_HOSTNAME = 64  # of sethostname(2)
 
 
 class Pod:
@@ -134,6 +137,7 @@ class Pods:
     async def _attach(self, pod: Pod, namespace: Namespace, undo: AsyncExitStack) -> None:
         network = None if pod.record.on_host else self.network()
         if network is not None:
+            cni.check(network, pod.record.config)
             undo.push_async_callback(self._unplug, pod.record)
             await self._plug(pod.record, network, namespace)
         elif not pod.record.on_host:
@@ -370,8 +374,13 @@ def _check(config: cri.PodSandboxConfig) -> None:
     metadata = config.metadata
     if metadata is None or not metadata.name:
         raise Invalid("a pod needs metadata with a name")
-    if any(len(text) > _MOST for text in (metadata.name, metadata.namespace, metadata.uid, config.hostname)):
-        raise Invalid(f"a pod's name, namespace, uid and host name have at most {_MOST} characters")
+    check_texts(config)
+    for noun, text in (("name", metadata.name), ("namespace", metadata.namespace), ("uid", metadata.uid)):
+        check_line(f"{noun} of a pod", text)
+        if len(text) > _MOST or ";" in text:  # which would begin another of a plugin's arguments
+            raise Invalid(f"invalid {noun} of a pod: {text[:_MOST]!r}")
+    check_word("host name of a pod", config.hostname, _HOSTNAME)
+    plan.check_namespaces(plan.pod_namespaces(config))
     for port in config.port_mappings:
         if not 0 <= port.host_port < 65536 or not 0 < port.container_port < 65536:
             raise Invalid(f"invalid port mapping {port.host_port}:{port.container_port}")
@@ -404,7 +413,7 @@ def _hostname(config: cri.PodSandboxConfig) -> str:
     if options.network == cri.NamespaceMode.NODE:
         return os.uname().nodename
     assert config.metadata is not None
-    return config.hostname or config.metadata.name[:64]
+    return config.hostname or config.metadata.name[:_HOSTNAME]
 
 
 def _bindings(config: cri.PodSandboxConfig) -> dict[str, list[PortBinding]]:
