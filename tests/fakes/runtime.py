@@ -39,6 +39,7 @@ class FakeTask(HostTask):
         self.paused = False
         self.updates: list[Json] = []
         self._execs: dict[str, Program] = {}
+        self._inside: set[Program] = set()  # execs that have not ended, those that are being started among them
         self._runtime = runtime
         self.program = Program(
             process,
@@ -55,7 +56,7 @@ class FakeTask(HostTask):
     def _ended(self, exit: Exit) -> None:
         if self.pid:
             self._runtime.exits[self.id] = exit
-        for program in self._execs.values():
+        for program in self._inside:
             with suppress(NotFound):
                 program.signal(signal.SIGKILL)
 
@@ -109,6 +110,7 @@ class FakeTask(HostTask):
 
     async def exec(self, spec: ExecSpec, stream: Stream | None) -> int:
         def ended(exit: Exit) -> None:
+            self._inside.discard(program)
             if spec.id in self._execs:  # one that was not executed has no end
                 self._runtime.on_event(self.id, "exec_exit", {"exec": spec.id, "status": exit.status})
 
@@ -124,7 +126,15 @@ class FakeTask(HostTask):
             raise
         if spec.terminal:
             program.resize(*spec.console_size)
-        await program.start()
+        self._inside.add(program)
+        try:
+            await program.start()
+        except BaseException:  # it was cancelled, perhaps
+            program.end(Exit(128 + signal.SIGKILL, time.time()))
+            raise
+        if self.program.exit.done():
+            with suppress(NotFound):
+                program.signal(signal.SIGKILL)
         self._execs[spec.id] = program
         return program.pid
 
@@ -218,6 +228,8 @@ class FakeTask(HostTask):
         if not self.pid:
             self._end()
         await self.wait()
+        while self._inside:
+            await asyncio.wait({program.exit for program in self._inside})
         self._runtime.tasks.pop(self.id, None)
 
 
