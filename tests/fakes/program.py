@@ -75,6 +75,7 @@ class Program:
         self.clients = [Client(stream) for stream in streams]
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.on_exit = on_exit
+        self.reason = ""  # of its end, beside the status
         self.pid = 0
         self.input = self.slave = -1
         if terminal:
@@ -144,10 +145,10 @@ class Program:
     async def _reap(self, pumps: list[asyncio.Future[None]]) -> None:
         code = await self.process.wait()
         await asyncio.wait(pumps)
-        self.end(Exit(code if code >= 0 else 128 - code, time.time()))
+        self.end(Exit(code if code >= 0 else 128 - code, time.time(), error=self.reason))
 
     def end(self, exit: Exit) -> None:
-        """Its streams end, and its log; also of one that was never started."""
+        """Its streams end, and its log. Its process has ended, or was never started."""
         if self.exit.done():
             return
         self.running.discard(self)

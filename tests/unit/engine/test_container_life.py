@@ -28,7 +28,7 @@ from corten.spec.docker import times
 from corten.spec.docker.exec import ExecConfig
 from corten.spec.docker.filters import Filters
 from corten.spec.docker.host_config import UpdateConfig
-from corten.tasks.contract import Bundle, Exit, Stream, Task
+from corten.tasks.contract import Bundle, Stream, Task
 from docker_json import create
 from fakes.containers import ended, make, run, status
 from fakes.engine import PlainEngine
@@ -421,7 +421,8 @@ async def test_why_a_run_has_ended_is_no_error_of_a_wait(engine: Engine, monkeyp
     waiting = [container_wait.future(container, "not-running"), container_wait.future(container, "next-exit")]
     task = container.task
     assert isinstance(task, FakeTask)
-    task.program.end(Exit(137, time.time(), error="its guest has ended: Kernel panic"))
+    task.program.reason = "its guest has ended: Kernel panic"
+    await task.signal(9)
     async with asyncio.timeout(60):
         found = [await future for future in (*waiting, container_wait.future(container, "not-running"))]
     assert {(exit.status, exit.error) for exit in found} == {(137, "")}
