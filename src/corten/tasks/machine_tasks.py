@@ -28,7 +28,8 @@ OnEvent = Callable[[str, str, Json], None]  # id, QEMU's name of it, its data
 _BEGIN = 120.0  # seconds for QEMU's first word
 _GREETING = 5.0
 _ANSWER = 60.0  # as `vm.contract.TIMEOUT`: QEMU and a guest's agent may take as long
-_QUIET = PATIENCE / 2  # seconds without an answer, after which the supervisor has as long to say that it is there
+_QUIET = PATIENCE / 2  # seconds without an answer, after which the supervisor is asked whether it is there
+_THERE = PATIENCE / 2  # seconds that it has to say so
 _ENDED = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 
 
@@ -173,7 +174,7 @@ class MachineTask:
         """Until the supervisor says anything at all: an older one that it does not know the request. Unavailable."""
         number, future = self._sent("reach")
         try:
-            if not (await asyncio.wait([future], timeout=_QUIET))[0]:
+            if not (await asyncio.wait([future], timeout=_THERE))[0]:
                 raise Unavailable(f"cannot reach the supervisor of machine {self.id[:12]}")
         finally:
             self._forget(number, future)

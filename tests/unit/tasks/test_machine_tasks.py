@@ -29,8 +29,9 @@ async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 async def test_a_supervisor_that_is_stopped_is_not_waited_for_as_long_as_qemu(
-    pair: tuple[MachineTask, socket.socket],
+    pair: tuple[MachineTask, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(machine_tasks, "_THERE", 0.01)
     with pytest.raises(Unavailable, match="cannot reach the supervisor of machine ididididid"):
         await asyncio.wait_for(pair[0].ask("query-status", seconds=3600), 60)
     assert pair[0]._asked == {}
