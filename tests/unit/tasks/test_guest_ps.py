@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,9 +43,27 @@ def said(pid: int, *arguments: str) -> list[str]:
     ).stdout.split("\n")
 
 
+@pytest.fixture
+def ps_s_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ps reckons from the whole second of the start of the machine: with another fraction a process may have been begun
+    in another minute."""
+    booted = next(line.split()[1] for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+    monkeypatch.setattr(
+        table, "time", SimpleNamespace(time=lambda: int(booted), clock_gettime=lambda _: 0, CLOCK_BOOTTIME=0)
+    )
+
+
+@ps
+def test_the_start_of_a_process(sleeping: int) -> None:
+    """A second is what ps leaves out, and what is lost between the two looks at the clock."""
+    (row,) = table.rows([sleeping])
+    shown = said(sleeping, "-o", "lstart=")[0]
+    assert -0.1 < row["started"] - time.mktime(time.strptime(shown.strip())) < 2.1
+
+
 @ps
 @pytest.mark.parametrize("name", COLUMNS)
-def test_a_column(name: str, sleeping: int) -> None:
+def test_a_column(name: str, sleeping: int, ps_s_clock: None) -> None:
     title, value, _ = said(sleeping, "-o", name)
     columns = parse(["-o", "pid", "-o", name]) if name != "pid" else parse(["-o", "pid"])
     shown = columns.table(table.rows([sleeping]), time.time())
