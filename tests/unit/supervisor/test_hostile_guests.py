@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,11 @@ class World:
 
 def _children() -> set[str]:
     """Of this process, those that have ended and were not reaped among them."""
-    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    found = set[str]()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found.update((task / "children").read_text().split())
+    return found
 
 
 @pytest.fixture
@@ -375,6 +380,7 @@ def test_a_guest_for_whose_disk_there_is_no_room_goes_on_later(world: World, mon
     instance, created = world.started(script)
     machine = instance._machine
     assert isinstance(machine, ProcessMachine)
+    os.waitid(os.P_PID, machine.pid, os.WSTOPPED)  # or it would be resumed before it stands still
 
     def attend() -> None:
         os.eventfd_read(machine.attention)
