@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,9 +36,25 @@ def listener(tmp_path: Path) -> Iterator[Listener]:
         yield listener
 
 
+class Clock:
+    """The loop's: its rest ends when a test says so."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
 @pytest.fixture
-def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
-    monkeypatch.setattr(module, "_PAUSE", 0.5)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+@pytest.fixture
+def loop(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
+    monkeypatch.setattr(module, "_PAUSE", 3600.0)
     loop = Loop()
     yield loop
     loop.close()
@@ -71,24 +88,26 @@ def test_each_connection_is_handed_over(loop: Loop, listener: Listener) -> None:
 
 
 def test_without_descriptors_it_rests_and_then_goes_on(
-    loop: Loop, listener: Listener, capfd: pytest.CaptureFixture[str]
+    loop: Loop, clock: Clock, listener: Listener, capfd: pytest.CaptureFixture[str]
 ) -> None:
     came: list[socket.socket] = []
     with _refused(loop, listener, came):
         assert not loop.step(0)  # still there, and not looked at
         assert not came and "Too many open files" in capfd.readouterr().err
+        clock.ahead = 3600.0
         while not came:
             assert loop.step(1)
     came[0].close()
 
 
 def test_what_was_forgotten_meanwhile_is_left_alone(
-    loop: Loop, listener: Listener, capfd: pytest.CaptureFixture[str]
+    loop: Loop, clock: Clock, listener: Listener, capfd: pytest.CaptureFixture[str]
 ) -> None:
     came: list[socket.socket] = []
     with _refused(loop, listener, came):
         capfd.readouterr()
         loop.forget(listener.fileno())
+        clock.ahead = 3600.0
         assert loop.step(1)  # the end of its rest
         assert not loop.step(0)
     assert not came

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from corten.error_codec import encode
 from corten.errors import Conflict
 from corten.instance.contract import ChildStdio, Created, Ending, Execution, Process, Size
 from corten.runtime.messages import ChildFailed
-from corten.supervisor import supervise, wire
+from corten.supervisor import loop, supervise, wire
 from corten.supervisor.requests import decode_create
 from corten.supervisor.supervise import Supervisor
 
@@ -89,8 +91,10 @@ def test_that_memory_is_lacking_is_said_once_in_a_while(tmp_path: Path, monkeypa
 
 
 def test_what_comes_meanwhile_is_said_at_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest ends when all of it has come, however long that takes."""
     instance = Hungry(3, False)
     said: list[str] = []
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + (0 if instance._times else 3600))
 
     def sends(supervisor: Supervisor, event: dict[str, object]) -> None:
         said.append(str(event["event"]))
@@ -100,7 +104,8 @@ def test_what_comes_meanwhile_is_said_at_its_end(tmp_path: Path, monkeypatch: py
 
     send = Supervisor._send_event
     monkeypatch.setattr(Supervisor, "_send_event", sends)
-    monkeypatch.setattr(supervise, "_OOM_REST", 0.05)
+    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(supervise, "_OOM_REST", 1800.0)
     monkeypatch.setattr(supervise, "_instance", lambda *_: instance)
     assert _events(tmp_path) == ["created", "oom", "oom", "exit"]
 
