@@ -90,7 +90,8 @@ def test_events_before_the_first_question(peer: Peer) -> None:
 
 @pytest.mark.parametrize("seen", ["among events", "by the next question"])
 def test_a_late_answer_is_none_to_the_next_question(peer: Peer, seen: str) -> None:
-    peer.say(GREETING, {"return": {}})
+    peer.say(GREETING, {"return": {}}, {"return": 0})
+    assert peer.monitor.ask("x") == 0
     peer.monitor.timeout = 0.05
     with pytest.raises(Failed, match="not answered within 50ms"):
         peer.monitor.ask("stop")
