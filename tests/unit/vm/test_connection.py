@@ -15,6 +15,7 @@ from corten.vm import frames
 from corten.vm.channel import Channel
 from corten.vm.connection import Connection
 from corten.vm.frames import STDIN, STDOUT, WINDOW
+from free_ports import free_port
 
 _LONG = bytes(range(256)) * (5 * WINDOW // 256)
 
@@ -128,8 +129,8 @@ def test_a_port_is_found_at_either_loopback(address: str) -> None:
     ours, theirs = socket.socketpair()
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with ours, theirs, socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.bind((address, 0))
-        port = listener.getsockname()[1]
+        port = free_port()  # at neither
+        listener.bind((address, port))
         channel = Channel(loop, ours.fileno(), lambda _: None, lambda _: None, frames.FROM_HOST)
         connections, said = Connections(loop, channel), list[Exception | None]()
         connections.connect(1, port, said.append)
