@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,8 @@ UPGRADED = "Unsupported: Corten was upgraded since this container was started: r
 
 @pytest.mark.parametrize("how", ["nothing", "touched", "replaced", "added", "gone"])
 def test_what_counts_as_an_upgrade(tmp_path: Path, how: str) -> None:
-    subprocess.run(["cp", "-a", str(Path(corten.__file__).parent), str(tmp_path)], check=True)
+    half_written = shutil.ignore_patterns("*.pyc.*")  # by another process, which renames it meanwhile
+    shutil.copytree(Path(corten.__file__).parent, tmp_path / "corten", ignore=half_written)
     command = [sys.executable, "-I", "-S", "-c", PROGRAM, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
