@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import os
 import resource
 import signal
@@ -13,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -62,11 +61,11 @@ def test_sighup_while_it_begins(tmp_path: Path) -> None:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     text = 'root = "data"\nhtpasswd = "users"\nlisten = "127.0.0.1:0"\n'
+    (tmp_path / "new").write_text(text)
     with (tmp_path / "c.toml").open("w") as pipe:  # opened when it is about to be read
         process.send_signal(signal.SIGHUP)
+        (tmp_path / "new").rename(tmp_path / "c.toml")  # before the pipe has been read, and the file is read again
         pipe.write(text)
-    (tmp_path / "new").write_text(text)
-    (tmp_path / "new").rename(tmp_path / "c.toml")
     assert process.stdout.readline().startswith("registry on http://127.0.0.1:")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
@@ -102,13 +101,12 @@ def test_abandoned_uploads_are_removed_without_a_setting(tmp_path: Path) -> None
         assert status(host, place) == 204
 
 
-def held(path: Path) -> bool:
-    """A request has the upload."""
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+def held(path: Path, pid: int) -> bool:
+    """A request has the upload: its file is open there. To try its lock would be to hold it, against a request."""
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if os.readlink(fd) == str(path):
+                return True
     return False
 
 
@@ -219,8 +217,8 @@ def test_an_upload_that_breaks_off_is_not_said(tmp_path: Path) -> None:
             place = client.recv(9999).partition(b"Location: ")[2].partition(b"\r")[0]
             client.sendall(b"PATCH " + place + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n" + b"x" * 9)
             path = tmp_path / "uploads" / place.decode().rpartition("/")[2]
-            until(lambda: held(path))
-        until(lambda: not held(path))
+            until(lambda: held(path, process.pid))
+        until(lambda: not held(path, process.pid))
     finally:
         process.terminate()
         _, err = process.communicate(timeout=30)
