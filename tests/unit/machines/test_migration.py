@@ -345,7 +345,6 @@ def test_an_emulated_one_stands_still_at_the_first_look_at_its_memory(accelerato
 
 def connected(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[socket.socket, int]:
     """A client's end of what a disk is sent by, and the daemon's."""
-    monkeypatch.setattr(migration_source, "_TAKEN", 0.05)
     monkeypatch.setattr(blocks, "written", AsyncMock(return_value="node0"))
     world.record.begun = SimpleNamespace(places={"disk0": 0})
     world.record.disks = [SimpleNamespace(serial="disk0")]
@@ -366,6 +365,7 @@ async def test_qemu_is_given_no_connection_that_is_not_nbd(said: bytes, monkeypa
     """It would wait for the other end's words, and its guest with it."""
     world = World(volumes=1)
     client, fd = connected(world, monkeypatch)
+    monkeypatch.setattr(migration_source, "_TAKEN", 0.05)
     with client:
         client.sendall(said)
         with pytest.raises(Failed):
@@ -378,6 +378,13 @@ async def test_a_server_of_nbd_that_says_no_more_is_left(monkeypatch: pytest.Mon
     world = World(volumes=1)
     client, fd = connected(world, monkeypatch)
     own = socket.socket(fileno=os.dup(fd))  # QEMU's
+    greeted = migration_source._greeted
+
+    async def and_no_more(connection: socket.socket) -> None:
+        await greeted(connection)
+        monkeypatch.setattr(migration_source, "_TAKEN", 0.05)
+
+    monkeypatch.setattr(migration_source, "_greeted", and_no_more)
 
     async def wait(command: str, arguments: Json) -> None:
         """As QEMU does it, for as long as nothing comes."""
