@@ -1,8 +1,8 @@
 """Waiting for changes in a directory, by inotify(7).
 
-Instances and watches of it are counted for each user of the machine (fs.inotify.max_user_instances, 128 at first), and
-root of a container without a user namespace is the same user: any container can have them all. Then this looks again
-after a moment instead.
+Instances and watches of it are counted for each user of the machine (fs.inotify.max_user_instances, 128 at first). Root
+of a container is the same user, and what a user namespace has counts for who made it: any container can have them all.
+Then this looks again after a moment instead.
 """
 
 from __future__ import annotations
