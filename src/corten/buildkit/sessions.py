@@ -11,7 +11,7 @@ from corten.buildkit.arrivals import Arrivals
 from corten.errors import Invalid, Unavailable
 from corten.http2.channel import Channel, over_socket
 from corten.http2.connection import Connection
-from corten.http2.grpc import Status, unary
+from corten.http2.grpc import UNIMPLEMENTED, Status, unary
 from corten.spec.protobuf.session import SERVING, HealthCheckResponse
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Sessions:
                 async with asyncio.timeout(_EVERY):
                     await ended.wait()
             except TimeoutError:
-                failures = 0 if not session.has(_HEALTH) or await _healthy(session.channel) else failures + 1
+                failures = 0 if await _healthy(session) else failures + 1
         if failures:
             log.info("the session %s does not answer: it is closed", session.id)
 
@@ -94,9 +94,12 @@ def check(headers: Sequence[tuple[str, str]]) -> tuple[str, str, frozenset[str]]
     return id, found.get(_KEY, ""), methods
 
 
-async def _healthy(channel: Channel) -> bool:
+async def _healthy(session: Session) -> bool:
+    """A client that does not have the method is asked as well: that it says so is an answer."""
     try:
-        answer = await unary(channel, _HEALTH, b"", seconds=_PATIENCE)
+        answer = await unary(session.channel, _HEALTH, b"", seconds=_PATIENCE)
         return HealthCheckResponse.decode(answer).status == SERVING
-    except (Status, Invalid, Unavailable):
+    except Status as status:
+        return status.code == UNIMPLEMENTED and not session.has(_HEALTH)
+    except (Invalid, Unavailable):
         return False

@@ -257,3 +257,34 @@ async def test_a_client_that_does_not_answer_is_disconnected(every: Sessions, mo
         async with asyncio.timeout(60):
             await keeping
     assert asked == 4
+
+
+async def test_nor_does_one_without_that_method_stay(every: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there, and stopped, or its machine is gone."""
+    monkeypatch.setattr(sessions, "_EVERY", 0.01)
+    monkeypatch.setattr(sessions, "_PATIENCE", 0.02)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        async with asyncio.timeout(60):
+            await every.serve(ours.detach(), b"", headers("one", {}))
+
+
+async def test_a_client_that_says_it_has_no_such_method_is_there(
+    every: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_EVERY", 0.001)
+    really, asked, enough = sessions._healthy, 0, asyncio.Event()
+
+    async def counted(session: sessions.Session) -> bool:
+        nonlocal asked
+        found = await really(session)
+        asked += 1
+        if asked == 4:
+            enough.set()
+        return found
+
+    monkeypatch.setattr(sessions, "_healthy", counted)
+    async with session(every, "one", {FILES: sending(("a", b"A"))}) as keeping:
+        async with asyncio.timeout(60):
+            await enough.wait()
+        assert not keeping.done()
