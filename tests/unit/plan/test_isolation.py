@@ -14,7 +14,7 @@ from corten.plan.isolation import disk_size, facts_for, in_guest
 from corten.plan.update import update_resources
 from corten.plan.validate.create import check_create
 from corten.plan.validate.defaults import normalize_host_config
-from corten.plan.validate.guest import check_points
+from corten.plan.validate.guest import check_isolation, check_points
 from corten.spec.docker.config import Config, NetworkingConfig
 from corten.spec.docker.decode import decode
 from corten.spec.docker.host_config import HostConfig, UpdateConfig
@@ -139,6 +139,19 @@ def test_mounts_of_a_guest_are_no_mounts_of_the_host() -> None:
     check_points([MountPoint("bind", "/x", source="/srv", propagation=kind) for kind in kinds])
     with pytest.raises(Invalid, match="isolation vm and the propagation shared of /x"):
         check_points([MountPoint("bind", "/x", source="/srv", propagation="shared")])
+
+
+def test_a_tmpfs_of_a_guest_is_no_mount_of_the_host() -> None:
+    for kind in ("shared", "rshared", "unbindable", "runbindable"):
+        refused = f"^conflicting options: isolation vm and the propagation {kind} of /x$"
+        with pytest.raises(Invalid, match=refused):
+            check_isolation(host(Isolation="vm", Tmpfs={"/x": f"ro,{kind}"}), FACTS)
+        with pytest.raises(Invalid, match=refused):
+            check_points([MountPoint("tmpfs", "/x", options=f"{kind},size=1m")])
+    for words in ("", "slave", "rprivate", "shared,private", "size=1m"):
+        check_isolation(host(Isolation="vm", Tmpfs={"/x": words}), FACTS)
+        check_points([MountPoint("tmpfs", "/x", options=words)])
+    check_isolation(host(Tmpfs={"/x": "shared"}), FACTS)
 
 
 REFUSED_LATER: list[tuple[dict[str, Any], str]] = [

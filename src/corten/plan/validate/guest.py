@@ -10,11 +10,13 @@ from corten.plan.facts import HostFacts, MountPoint
 from corten.plan.isolation import PROCESS, in_guest
 from corten.plan.namespaces import joins
 from corten.plan.runtimes import VM
+from corten.plan.tmpfs import merge_options
 from corten.spec.docker.devices import DeviceMapping
 from corten.spec.docker.host_config import HostConfig
 
 _PCI = re.compile(r"/dev/vfio/|/sys/bus/pci/|/sys/devices/pci|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z", re.I)
 _MOST_DEVICES = 8  # a guest has sixteen ports for all that is plugged in
+_OF_TMPFS = frozenset(("shared", "rshared", "unbindable", "runbindable"))  # propagations that stay in a guest
 
 
 def check_isolation(host: HostConfig, facts: HostFacts) -> None:
@@ -37,12 +39,24 @@ def check_options(host: HostConfig, facts: HostFacts) -> None:
 
 
 def check_points(points: Iterable[MountPoint]) -> None:
-    """Raises Invalid for a bind whose mounts the host would have to see."""
+    """Raises Invalid for a bind whose mounts the host would have to see, and for a tmpfs of that kind."""
     for point in points:
         if point.type == "bind" and point.propagation in ("shared", "rshared"):
-            raise Invalid(
-                f"conflicting options: isolation vm and the propagation {point.propagation} of {point.destination}"
-            )
+            refused: Iterable[str] = (_propagation(point.propagation, point.destination),)
+        else:
+            refused = _of_tmpfs(point.destination, point.options) if point.type == "tmpfs" else ()
+        for what in refused:
+            raise Invalid(f"conflicting options: isolation vm and {what}")
+
+
+def _propagation(kind: str, destination: str) -> str:
+    return f"the propagation {kind} of {destination}"
+
+
+def _of_tmpfs(destination: str, options: str) -> Iterator[str]:
+    for word in merge_options(filter(None, options.split(","))):
+        if word in _OF_TMPFS:
+            yield _propagation(word, destination)
 
 
 def _refused(host: HostConfig, facts: HostFacts) -> Iterator[str]:
@@ -71,6 +85,8 @@ def _refused(host: HostConfig, facts: HostFacts) -> Iterator[str]:
         yield "a set of the host's processors"
     if host.blkio_weight or host.blkio_weight_device or _throttled(host):
         yield "limits of the host's block devices"
+    for path, options in (host.tmpfs or {}).items():
+        yield from _of_tmpfs(path, options)
     if host.stored_secrets:
         yield "stored secrets"
     if host.net_rate:
