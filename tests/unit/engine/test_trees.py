@@ -11,7 +11,7 @@ import pytest
 from corten.engine.containers import start as container_start
 from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
-from corten.errors import NotFound, Unsupported
+from corten.errors import Corrupt, NotFound, Unsupported
 from corten.instance.contract import Export, Fetch, Look, Put, TreeRequest
 from corten.spec.json import Json
 from corten.tasks.contract import TreeWork
@@ -89,6 +89,17 @@ async def test_by_its_supervisor_where_the_host_cannot(engine: PlainEngine, monk
     assert recorder.poured == bytes(1024) and not container.lock.locked()
     with pytest.raises(NotFound, match="/gone in container box"):
         await engine.trees.look(container, "/gone")
+
+
+async def test_what_is_no_list_of_changes_does_not_come_from_a_guest(
+    engine: PlainEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its agent may have been replaced, and clients of the API read what comes as JSON of Docker's."""
+    container, _ = await guest(engine, monkeypatch)
+    container.record.host_config = container.record.host_config.replace(isolation="vm")
+    async with engine.trees.changes(container) as data:
+        with pytest.raises(Corrupt, match="no list of changes"):
+            assert [piece async for piece in data] == []
 
 
 async def test_by_a_helper_when_it_has_ended(engine: PlainEngine, monkeypatch: pytest.MonkeyPatch) -> None:

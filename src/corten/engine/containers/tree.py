@@ -19,6 +19,7 @@ from corten.engine.subpaths import with_subpaths
 from corten.errors import Conflict, CortenError, Invalid, NotFound, Unsupported
 from corten.instance.contract import Changes, Export, Fetch, Layer, Look, Put
 from corten.layers.checked import Checked, base_of
+from corten.layers.listed import Listed
 from corten.plan.isolation import guest_of
 from corten.plan.mounts import bundle_files
 from corten.plan.namespaces import remapped
@@ -100,7 +101,7 @@ class ContainerTrees:
         """A stream about the container's own tree and the one below it."""
         if guest_of(container.record.host_config):
             async with self._of_guest(container) as work, work.stream(request, {}, ()) as (_, data):
-                yield data
+                yield _listed(data) if isinstance(request, Changes) else data
             return
         tree = self._snapshot(container)
         base = self._trees.view(tree.parent) if tree.parent is not None else ()
@@ -193,6 +194,14 @@ async def _checked(data: AsyncIterator[bytes], base: bytes) -> AsyncIterator[byt
         if sent := archive.feed(piece):
             yield sent
     archive.end()
+
+
+async def _listed(data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    changes = Listed()
+    async for piece in data:
+        if sent := changes.feed(piece):
+            yield sent
+    changes.end()
 
 
 async def _lock_stopped(container: Container, held: AsyncExitStack) -> tuple[int, ...] | None:
