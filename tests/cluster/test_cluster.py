@@ -243,6 +243,28 @@ def test_a_node_fails_and_comes_back(script: Script) -> None:
     script.say(f"{lost.name} is back: {dict(_places(script.pods()))}")
 
 
+def test_the_control_plane_is_killed(script: Script) -> None:
+    """Pods and Services go on without it, and a new one finds all of it as it was."""
+    cluster = script.cluster
+    before = eventually(lambda: _containers(script), lambda found: len(found) == 3)
+    address, every = _address(script), {f"{_name(pod)} 2" for pod in script.until_pods(3)}
+    cluster.kill_control()
+    assert cluster.try_kubectl("get", "nodes")[0] != 0
+    for node in script.nodes:
+        assert set(script.answers(node.space, address)) == every
+        assert set(script.answers(cluster.space, f"{node.address}:{_NODE_PORT}")) == every
+    cluster.start_control()
+    eventually(lambda: cluster.get("nodes"), lambda found: all(is_ready(each["status"]) for each in found))
+    assert {f"{_name(pod)} 2" for pod in script.until_pods(3)} == every
+    assert _containers(script) == before, "nothing was started again"
+    cluster.kubectl("scale", "deployment/web", "--replicas=4")
+    script.until_pods(4)
+    assert before.items() < _containers(script).items()
+    cluster.kubectl("scale", "deployment/web", "--replicas=3")
+    eventually(lambda: cluster.get("pods"), lambda found: len(found) == 3)
+    script.say("the control plane was killed: the Service has answered, and no container was started again")
+
+
 def test_nothing_is_left(script: Script) -> None:
     script.cluster.kubectl("delete", "deployment/web", "service/web")
     eventually(lambda: script.cluster.get("pods"), lambda found: not found)
@@ -293,6 +315,16 @@ def _service() -> Json:
 
 def _address(script: Script) -> str:
     return str(next(each for each in script.cluster.get("services") if _name(each) == "web")["spec"]["clusterIP"])
+
+
+def _containers(script: Script) -> dict[str, str]:
+    """Ids of those that run, on all nodes, and when each was started."""
+    inspected = [
+        node.daemon.get(f"/containers/{each['Id']}/json")
+        for node in script.nodes
+        for each in node.daemon.get("/containers/json")
+    ]
+    return {each["Id"]: each["State"]["StartedAt"] for each in inspected}
 
 
 def _places(pods: list[Json]) -> Counter[str]:

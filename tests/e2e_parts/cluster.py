@@ -37,6 +37,7 @@ SERVER = f"https://{CONTROL}:6443"
 PODS, SERVICES, FIRST_SERVICE = "10.78.0.0/16", "10.79.0.0/24", "10.79.0.1"
 _KEY = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
 _METRICS = "metrics-server"
+_CONTROL = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _MINUTES = 3  # that a step of the cluster's may take: it does nothing at once, and this machine has two processors
 _GRACE = "12s"  # until a node that says nothing is given up
 _HOLD = """
@@ -99,14 +100,23 @@ class Space:
 
 
 class Program:
-    """One that runs in a space, with a log of its own."""
+    """One that runs in a space, with a log of its own. `start` again after `kill`."""
 
     def __init__(self, space: Space, root: Path, *command: str) -> None:
-        self.log = root / f"{Path(command[0]).name}.log"
+        self.name = Path(command[0]).name
+        self.log = root / f"{self.name}.log"
+        self._command, self._root = [*space.enter, *command], root
+        self.start()
+
+    def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*space.enter, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=root
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._root
             )
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(PATIENCE)
 
     def said(self, lines: int = 20) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
@@ -297,6 +307,7 @@ class Cluster:
         self.root, self.programs = root, programs
         self.space = Space()
         self._running: list[Program] = []
+        self._control: list[Program] = []  # of these the ones that are Kubernetes' own, in the order of their start
         self.space.run("ip", "link", "add", "nodes", "up", "type", "bridge")
         self.space.run("ip", "addr", "add", f"{CONTROL}/24", "dev", "nodes")
         self.space.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
@@ -356,7 +367,19 @@ class Cluster:
         self._run("kube-scheduler", f"--kubeconfig={self._admin}", "--leader-elect=false", f"--cert-dir={own}")
         for node in self.nodes:
             node.start()
+        self._control = [each for each in self._running if each.name in _CONTROL]
         self._measure()
+
+    def kill_control(self) -> None:
+        """Its control plane; nodes and pods go on."""
+        for program in self._control:
+            program.kill()
+
+    def start_control(self) -> None:
+        """After `kill_control`."""
+        for program in self._control:
+            program.start()
+        eventually(self._answers)
 
     def _measure(self) -> None:
         """What `kubectl top` asks: a server beside the API server, which sends requests on to it."""
