@@ -86,6 +86,15 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that says nothing, on this machine: it may have a route to no other."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(attempts, "PORT", server.getsockname()[1])
+        yield "127.0.0.1"
+
+
 def query(id: int, name: str = "web", kind: int = dns.A, extra: bytes = b"") -> bytes:
     header = struct.pack(">HHHHHH", id & 0xFFFF, 0x100, 1, 0, 0, 1 if extra else 0)
     return header + dns.encode_name(name) + struct.pack(">HH", kind, 1) + extra
@@ -122,9 +131,9 @@ def test_different_questions_about_a_known_name_are_not_all_kept(world: World) -
     assert len(answers[0]) == len(query(0)) + 2 * 16
 
 
-def test_different_questions_about_unknown_names_are_not_all_under_way(world: World) -> None:
+def test_different_questions_about_unknown_names_are_not_all_under_way(world: World, silent: str) -> None:
     world.service.open = True
-    world.service.servers = [SILENT]
+    world.service.servers = [silent]
     counts = {dns.SERVFAIL: 0}
 
     def refused(reply: bytes) -> None:
@@ -139,14 +148,9 @@ def test_different_questions_about_unknown_names_are_not_all_under_way(world: Wo
     assert counts[dns.SERVFAIL] == 100_000 - services._IN_FLIGHT
 
 
-def test_the_last_descriptors_are_the_daemon_s(
-    world: World, few_descriptors: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    silent.bind(("127.0.0.1", 0))
-    monkeypatch.setattr(attempts, "PORT", silent.getsockname()[1])
+def test_the_last_descriptors_are_the_daemon_s(world: World, few_descriptors: None, silent: str) -> None:
     world.service.open = True
-    world.service.servers = ["127.0.0.1"]
+    world.service.servers = [silent]
     refused: list[bytes] = []
     for number in range(120):
         world.service.answer(query(number, f"n{number}.example"), False, refused.append)
@@ -154,7 +158,6 @@ def test_the_last_descriptors_are_the_daemon_s(
     late = world.connect()
     assert world.received(late) == b""
     late.close()
-    silent.close()
     for number in [os.dup(0) for _ in range(reserve.KEPT // 4)]:
         os.close(number)
 
