@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,3 +24,9 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     store = Store(tmp_path / "root")
     yield store
     await store.close()
+
+
+@pytest.fixture
+def collected() -> None:
+    """What asyncio complains of when garbage of earlier tests is collected is in the log before the test begins."""
+    gc.collect()

@@ -209,7 +209,7 @@ async def test_a_body_that_breaks_off_makes_no_image(store: Store) -> None:
     assert store.leftovers() == []
 
 
-async def test_a_body_that_breaks_off_leaves_no_error_behind(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_body_that_breaks_off_leaves_no_error_behind(collected: None, caplog: pytest.LogCaptureFixture) -> None:
     """The reader fails because the body did; asyncio would log that as an exception that was never retrieved."""
 
     async def broken() -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from corten.images.progress import Emit, status, stream
 )
 @pytest.mark.parametrize("late", [False, True])
 async def test_a_reader_that_leaves_gets_no_traceback_of_what_that_causes(
-    error: Exception, late: bool, caplog: pytest.LogCaptureFixture
+    error: Exception, late: bool, collected: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The import of an archive that is cut off fails just when its client is gone."""
     caplog.set_level(logging.ERROR)
