@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import socket
 import time
 from collections.abc import Iterable
@@ -65,6 +66,24 @@ def test_attach_and_drop(daemon: Fragile) -> None:
     same_again(before)
     assert threads(daemon.pid) <= tasks
     assert daemon.state(id)["Running"]
+
+
+def test_clients_leave_a_supervisor_descriptors_for_the_daemon(daemon: Fragile) -> None:
+    """Without one it loses the daemon's connection, and its container is ended. An exec without room says so."""
+    id = daemon.run("sleep", "1000")
+    supervisor = daemon.supervisor(id)
+    _, hard = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (80, hard))  # of which a quarter is kept
+    attached = [daemon.attach(id) for _ in range(90)]
+    until(lambda: files(supervisor) >= 60, "all that there is for clients is used")
+    code, text = daemon.inside(id, "true")
+    assert code == 126 and "Too many open files" in text
+    assert daemon.ask("GET", f"/containers/{id}/top")[0] == 200
+    assert daemon.state(id)["Running"]
+    for connection in attached:
+        connection.close()
+    until(lambda: files(supervisor) < 50, "descriptors are given back")
+    assert daemon.inside(id, "true") == (0, "")
 
 
 def test_execs(daemon: Fragile) -> None:

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable
 
 from corten.spec.detach_keys import Watcher
+from corten.supervisor import reserve
 from corten.supervisor.loop import HANGUP, READ, WRITE, Loop
 from corten.supervisor.requests import Attachment
 
@@ -46,6 +47,7 @@ class Backlog:
         try:
             if self._file < 0:
                 self._file = os.open(self._directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                reserve.check(self._file)
             written = os.pwrite(self._file, data, self._write_at)
         except OSError:
             return False

@@ -1,7 +1,8 @@
 """Descriptors that are kept for the daemon's requests.
 
-Containers and the network may have any number of sockets of a process that serves all of them. The daemon's requests
-bring descriptors: without room for these its connection would be lost with each of them, and came again with the next.
+Containers and the network may have any number of sockets of a process that serves all of them, and clients of the API
+any number of a supervisor's. The daemon's requests bring descriptors: without room for these its connection would be
+lost with each of them, and came again with the next. A supervisor's did not come again: its container was ended.
 """
 
 from __future__ import annotations
@@ -24,3 +25,12 @@ def check(fd: int) -> None:
     """Raises OSError (EMFILE) for one that may not stay. It is the caller's to close."""
     if not allows(fd):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def check_next() -> None:
+    """Raises OSError (EMFILE) where the next descriptor would be one that may not stay."""
+    fd = os.dup(0)
+    try:
+        check(fd)
+    finally:
+        os.close(fd)

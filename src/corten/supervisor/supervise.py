@@ -22,7 +22,7 @@ from corten.error_codec import encode
 from corten.errors import Conflict, CortenError, StartFailed, Unsupported
 from corten.instance.contract import Created, Instance, Look, NetworkChange, Size, TreeRequest, Work
 from corten.kernel import process as p
-from corten.supervisor import clone, emulation, endings, failures, requests, wire
+from corten.supervisor import clone, emulation, endings, failures, requests, reserve, wire
 from corten.supervisor.clone import timed
 from corten.supervisor.connection import Connection
 from corten.supervisor.cri_log import CriLog, log_of
@@ -257,6 +257,7 @@ class Supervisor:
     def _attach(self, client: requests.Attachment, fds: list[int]) -> Json:
         assert self._output is not None
         (fd,) = fds
+        reserve.check(fd)
         fds[0] = -1
         self._output.attach(socket.socket(fileno=fd), client)
         return {}
@@ -291,12 +292,15 @@ class Supervisor:
         if self._paused:  # requests are read one after the other: a process cloned into a frozen group never answers
             raise Conflict("the container is paused")
         execution = request.execution
-        stdio = Stdio(execution.terminal, execution.stdin)
         client = (fds[0], request.client) if fds and request.client else None
+        stdio: Stdio | None = None
         try:
+            reserve.check_next()
+            stdio = Stdio(execution.terminal, execution.stdin)
             process = self._instance.enter(execution, stdio.child)
         except Exception as error:
-            stdio.close()
+            if stdio is not None:
+                stdio.close()
             reason = self._why(error)
             if client and isinstance(reason, (StartFailed, OSError)):  # of all others the daemon says it
                 fds[0] = -1
