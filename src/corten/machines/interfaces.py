@@ -9,6 +9,7 @@ from corten.errors import Conflict, CortenError, Failed, Invalid, NotFound
 from corten.machines import change, create, names, passthrough, run
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
+from corten.machines.records import of_network
 from corten.network.endpoint import Endpoint
 from corten.network.endpoint_request import EndpointRequest
 from corten.network.guest import GuestNamespace
@@ -56,7 +57,7 @@ async def _connect(machines: Machines, machine: Machine, network: str, settings:
     finally:
         taps.close_taps()
     machine.release.push_async_callback(run.leave, machines, machine, network)
-    record.begun.places[network] = slot
+    record.begun.places[of_network(network)] = slot
     _record(machine, network, machine.endpoints[network])
 
 
@@ -102,11 +103,11 @@ async def disconnect(machines: Machines, machine: Machine, reference: str) -> No
         if network not in record.networks:
             raise NotFound(f"machine {machine.name} is not in network {reference}")
         change.check_not_saved(machine)
-        if record.state.running and network in record.begun.places:
+        if record.state.running and (place := of_network(network)) in record.begun.places:
             assert machine.task is not None
-            await _unplug(machine, machine.task, record.begun.places[network])
+            await _unplug(machine, machine.task, record.begun.places[place])
             await run.leave(machines, machine, network)
-            del record.begun.places[network]
+            del record.begun.places[place]
         record.endpoints.pop(network, None)
         record.macs.pop(network, None)
         record.addresses.pop(network, None)
@@ -136,7 +137,7 @@ async def _reconnect(machines: Machines, machine: Machine) -> None:
         for network, endpoint in list(machine.endpoints.items()):
             if not networks.lacks_device(endpoint):
                 continue
-            taps, slot = GuestNamespace(-1, -1), machine.record.begun.places[network]
+            taps, slot = GuestNamespace(-1, -1), machine.record.begun.places[of_network(network)]
             try:
                 await _unplug(machine, task, slot)
                 machine.endpoints[network] = networks.reconnect(endpoint, taps)

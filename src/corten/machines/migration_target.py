@@ -113,7 +113,7 @@ def _checked(machines: Machines, moved: Moved) -> Moved:
     if create.networks_of(machines, config).keys() != moved.networks.keys():
         raise Invalid("networks of a machine are described by their names")
     create.check_number(moved.disks, moved.networks)
-    begun, devices = moved.begun, [*(disk.serial for disk in moved.disks), *moved.networks]
+    begun, devices = moved.begun, [*(disk.serial for disk in moved.disks), *map(records.of_network, moved.networks)]
     devices += [CONTROLLER] * (CONTROLLER in begun.places)
     places = [begun.places.get(name, -1) for name in devices]
     if not len(set(devices)) == len(devices) == len(set(places)) or not all(

@@ -17,7 +17,7 @@ from corten.machines.disks import given
 from corten.machines.images import own_files
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
-from corten.machines.records import Begun
+from corten.machines.records import Begun, of_network
 from corten.vm import board
 from corten.vm.board import Board, BoardDisk, BoardInterface, Layer
 from corten.vm.passthrough import CONTROLLER
@@ -40,7 +40,8 @@ class Planned(NamedTuple):
 def begun(machine: Machine) -> Begun:
     """Of a run that does not go on from a state."""
     record, config = machine.record, machine.record.config
-    names = [*(disk.serial for disk in record.disks), *record.networks, *passthrough.places(record.devices)]
+    networks = map(of_network, record.networks)
+    names = [*(disk.serial for disk in record.disks), *networks, *passthrough.places(record.devices)]
     ports = min(max(_PORTS, len(names) + _MORE), board.PORTS)
     return Begun(config.memory, config.cpus, {name: place for place, name in enumerate(names)}, ports)
 
@@ -99,7 +100,9 @@ async def planned(
         initrd=bool(config.initrd),
         kernel_arguments=config.kernel_arguments,
         disks=tuple(disks),
-        interfaces=tuple(BoardInterface(mac, begun.places[name], model) for name, mac in macs.items() if mac),
+        interfaces=tuple(
+            BoardInterface(mac, begun.places[of_network(name)], model) for name, mac in macs.items() if mac
+        ),
         video=(config.video or "vga") if config.display else "",
         ports=begun.ports,
         secure_boot=config.secure_boot,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import msgspec
@@ -17,6 +19,7 @@ from corten.vm import board
 from corten.vm.passthrough import Kind
 
 KIND = "machine"
+_SERIAL = re.compile(r"(disk[0-9]+|cloud-init)\Z")
 Status = Literal["created", "incoming", "running", "paused", "exited", "removing"]
 
 
@@ -81,13 +84,27 @@ class HostDevice(msgspec.Struct, frozen=True):
 
 class Begun(msgspec.Struct, omit_defaults=True):
     """What a run has begun with: bytes of memory and processors, to which more are plugged in; and where each disk (by
-    its serial), each interface (by its network) and each of the host's devices (by its name, and `CONTROLLER` of those
+    its serial), each interface (by `of_network`) and each of the host's devices (by its name, and `CONTROLLER` of those
     of USB) is, see `vm.board`, and `ports` how many there can be. A run that goes on from a state has the same."""
 
     memory: int = 0
     cpus: int = 0
     places: dict[str, int] = {}
     ports: int = board.PORTS
+
+
+def of_network(network: str) -> str:
+    """What the interface in this network is called among the places of `Begun`: as the network, but where a disk may be
+    called so."""
+    return f"network={network}" if _SERIAL.match(network) else network
+
+
+def _named(begun: Begun, networks: Collection[str], disks: Sequence[Disk]) -> None:
+    """One of an earlier version, which called every interface as its network."""
+    serials = {disk.serial for disk in disks}
+    for network in networks:
+        if network in begun.places and network not in serials:
+            begun.places[of_network(network)] = begun.places.pop(network)
 
 
 class Snapshot(msgspec.Struct, omit_defaults=True):
@@ -162,7 +179,12 @@ def load(table: Table) -> tuple[list[Record], list[Corrupt]]:
     records, broken = [], []
     for id, body in table.list(KIND).items():
         try:
-            records.append(msgspec.convert(body, Record, dec_hook=decode))
+            record = msgspec.convert(body, Record, dec_hook=decode)
         except (msgspec.ValidationError, Invalid) as error:
             broken.append(Corrupt(f"record of machine {id} cannot be read: {error}"))
+            continue
+        _named(record.begun, record.networks, record.disks)
+        for one in record.snapshots:
+            _named(one.begun, one.networks, one.disks)
+        records.append(record)
     return records, broken
