@@ -162,7 +162,9 @@ class Owner:
         )
         self._loop.watch(self._end_fd, READ, lambda _: self._end())
         self._loop.watch(self._errors, READ, lambda _: self._complained())
-        self._agent = Talk(self._loop, agent, lambda name, data, at: None, lambda why: None, greets=False)
+        self._agent = Talk(
+            self._loop, agent, lambda name, data, at: None, lambda why: None, greets=False, who="its agent"
+        )
         self._monitor = Talk(self._loop, monitor, self._happened, self._broken, greets=True)
         self._stall = Stall(self._loop, self._monitor)
         self._monitor.ask("query-status", {}, (), self._answers)

@@ -39,10 +39,11 @@ class Talk:
         on_event: Callable[[str, Json, float], None],
         on_end: Callable[[str], None],
         greets: bool,
+        who: str = "QEMU",
     ) -> None:
         self._loop, self._connection = loop, connection
         self._on_event, self._on_end = on_event, on_end
-        self._greets, self._ready = greets, not greets
+        self._greets, self._ready, self._who = greets, not greets, who
         self._asked: dict[int, tuple[str, Reply]] = {}
         self._number = 0
         self._in = bytearray()
@@ -103,6 +104,8 @@ class Talk:
             data = self._connection.recv(_PIECE)
         except BlockingIOError:
             return
+        except ConnectionResetError:  # killed, with what it had not read yet
+            data = b""
         except OSError as error:
             self._end(f"cannot be read from: {error.strerror}")
             return
@@ -155,7 +158,7 @@ class Talk:
             reply({"error": f"{command}: {why}"})
 
     def _end(self, why: str) -> None:
-        self.close(why)
+        self.close(f"{self._who} {why}")
         self._on_end(why)
 
     def close(self, why: str = "the machine has ended") -> None:

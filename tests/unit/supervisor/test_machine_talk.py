@@ -124,3 +124,15 @@ def test_no_more_than_there_can_be(monitor: Monitor) -> None:
     for _ in range(300):
         monitor.talk.ask("one", {}, (), answers.append)
     assert len(answers) == 300 - 256
+
+
+def test_one_that_is_killed_is_named(monitor: Monitor) -> None:
+    """With a question in its socket that it has not read: the kernel says that it has reset the connection."""
+    answers: list[Json] = []
+    monitor.greet()
+    monitor.talk.ask("one", {}, (), answers.append)
+    monitor.qemu.close()
+    while monitor.loop.step(0):
+        pass
+    assert answers == [{"error": "one: QEMU has closed its connection"}]
+    assert monitor.ends == ["has closed its connection"]
