@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 
@@ -20,6 +21,7 @@ from corten.vm import board
 from corten.vm.board import BoardInterface
 
 log = logging.getLogger(__name__)
+_END = 5.0  # seconds from the end of a tap to that of its QEMU
 
 
 async def connect(machines: Machines, machine: Machine, reference: str, settings: EndpointSettings) -> None:
@@ -118,7 +120,13 @@ async def disconnect(machines: Machines, machine: Machine, reference: str) -> No
 
 async def _unplug(machine: Machine, task: MachineTask, slot: int) -> None:
     await change.unplug(machine, f"interface{slot}")
-    await task.ask("netdev_del", id=board.network(slot))
+    await close_tap(task, slot)
+
+
+async def close_tap(task: MachineTask, slot: int) -> None:
+    """That of an interface that is unplugged; it may be closed already."""
+    with suppress(Failed):
+        await task.ask("netdev_del", id=board.network(slot))
 
 
 def lost(machines: Machines, machine: Machine) -> None:
@@ -128,14 +136,14 @@ def lost(machines: Machines, machine: Machine) -> None:
 
 async def _reconnect(machines: Machines, machine: Machine) -> None:
     """QEMU cannot give a device another tap: its guest sees an interface go and come, with the same addresses. Where
-    the guest does not give it up, it goes on without that network until it starts again. One that is paused has it
-    when it goes on."""
+    the guest does not give it up, or QEMU does not take the new one, it goes on without that network until it starts
+    again. One that is paused, or on its way to another daemon, has it when it goes on."""
     async with machine.lock:
         task, networks = machine.task, machines.networks
-        if task is None or machine.record.state.status != "running":
+        if task is None or machine.record.state.status != "running" or _leaves(machine):
             return
         for network, endpoint in list(machine.endpoints.items()):
-            if not networks.lacks_device(endpoint):
+            if network in machine.cut or not networks.lacks_device(endpoint):
                 continue
             taps, slot = GuestNamespace(-1, -1), machine.record.begun.places[of_network(network)]
             try:
@@ -145,11 +153,26 @@ async def _reconnect(machines: Machines, machine: Machine) -> None:
                 _record(machine, network, machine.endpoints[network])
                 machines.save(machine)
             except (CortenError, OSError) as error:
-                if not task.ended:
-                    log.error("machine %s has lost its network %s: %s", machine.name, network, error)
-                    machines.publish(machine, "network-lost", network=network, error=str(error))
+                if await _ends(task) or _leaves(machine):  # which is why its taps are gone, or why QEMU refuses
+                    return
+                if taps.taps and not networks.lacks_device(machine.endpoints[network]):
+                    machine.cut.add(network)  # or the end of this tap would be one more try
+                log.error("machine %s has lost its network %s: %s", machine.name, network, error)
+                machines.publish(machine, "network-lost", network=network, error=str(error))
                 continue
             finally:
                 taps.close_taps()
             text = "machine %s: its interface in network %s was taken away and is back"
             log.warning(text, machine.name, network)
+
+
+def _leaves(machine: Machine) -> bool:
+    """For another daemon: QEMU changes no device meanwhile."""
+    return machine.outgoing is not None and machine.outgoing.sends
+
+
+async def _ends(task: MachineTask) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END):
+            await task.wait()
+    return task.ended

@@ -23,6 +23,7 @@ class Machine:
     task        the present run, None between runs
     release     gives back what the present run acquired, in reverse order
     waiters     of those who wait for the end of a run
+    cut         networks of the present run whose interface is gone, and that are not tried again
     incoming    while it comes from another daemon; `outgoing` while it goes to one (see `migration`)
     gone        it was removed
     """
@@ -33,6 +34,7 @@ class Machine:
         self.task: MachineTask | None = None
         self.release: AsyncExitStack | None = None
         self.endpoints: dict[str, Endpoint] = {}
+        self.cut: set[str] = set()
         self.waiters: set[asyncio.Future[Exit]] = set()
         self.delay = 0.5  # seconds, of the last restart by its policy
         self.incoming: Incoming | None = None

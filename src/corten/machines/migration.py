@@ -83,6 +83,12 @@ class Outgoing:
     sending: asyncio.Task[Json] | None = None
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def sends(self) -> bool:
+        """Its state is on its way, or was sent."""
+        sending = self.sending
+        return sending is not None and not (sending.done() and (sending.cancelled() or sending.exception()))
+
     def close(self) -> None:
         """Cut all connections of disks: QEMU waits for no other end of one that says nothing."""
         while self.connections:

@@ -13,7 +13,7 @@ import msgspec
 
 from corten.aio.threads import to_disk_thread
 from corten.errors import Conflict, CortenError, Failed, NotFound
-from corten.machines import blocks, images, passthrough, plan, state
+from corten.machines import blocks, images, interfaces, passthrough, plan, state
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.machines.migration import GO, MOST, VERSION, Moved, Outgoing, cut, since
@@ -246,6 +246,7 @@ async def _go_on(machines: Machines, machine: Machine, outgoing: Outgoing) -> No
         if machine.record.state.status == "paused":
             machine.record.state.status = "running"
             machines.save(machine)
+    interfaces.lost(machines, machine)
 
 
 def _outgoing(machine: Machine) -> Outgoing:

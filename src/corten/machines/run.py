@@ -275,6 +275,7 @@ async def _connect(machines: Machines, machine: Machine, stack: AsyncExitStack) 
 
 
 async def leave(machines: Machines, machine: Machine, network: str) -> None:
+    machine.cut.discard(network)
     if (endpoint := machine.endpoints.pop(network, None)) is not None:
         await machines.networks.disconnect(endpoint)
 

@@ -128,7 +128,7 @@ def test_descriptions_of_no_machine(changes: Json) -> None:
 
 
 def test_a_network_that_is_called_as_a_disk() -> None:
-    given = {"networks": {"disk0": {}}, "macs": {}, "addresses": {}}
+    given: Json = {"networks": {"disk0": {}}, "macs": {}, "addresses": {}}
     places = {"disk0": 0, "cloud-init": 1, "network=disk0": 2}
     assert checked(description(**given, begun={"memory": MEMORY, "cpus": 1, "places": places})).begun.places == places
 
