@@ -37,6 +37,12 @@ async def of(task: MachineTask, place: int) -> list[str]:
     return [board.node(place, level) for level in sorted(levels)]
 
 
+async def places(task: MachineTask) -> set[int]:
+    """Of all disks of which QEMU has a file."""
+    found = await task.ask("query-named-block-nodes", (), flat=True)
+    return {int(matched[1]) for one in found if (matched := _NODE.match(str(one["node-name"])))}
+
+
 async def fd_set(task: MachineTask, node: str) -> int:
     """The number of the set of descriptors that a node's file is opened by; -1 without one."""
     found = await task.ask("query-named-block-nodes", (), flat=True)

@@ -234,6 +234,8 @@ async def unplug(machine: Machine, device: str) -> None:
     """
     task = machine.task
     assert task is not None
+    if await _is_gone(task, device):  # an earlier daemon was killed behind that, or the guest took its time
+        return
     deadline = time.monotonic() + _GOES
     await task.ask("device_del", (), id=device)
     while time.monotonic() < deadline:
@@ -249,10 +251,22 @@ async def _deleted(task: MachineTask, device: str, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         seen = task.events
-        if all(one["name"] != device for one in await task.ask("qom-list", (), path="/machine/peripheral")):
+        if await _is_gone(task, device):
             return True
         await task.happens(seen, _LOOK)
     return False
+
+
+async def _is_gone(task: MachineTask, device: str) -> bool:
+    return all(one["name"] != device for one in await task.ask("qom-list", (), path="/machine/peripheral"))
+
+
+async def close_files(task: MachineTask, place: int) -> None:
+    """Those of a disk that is unplugged."""
+    for node in reversed(await blocks.of(task, place)):
+        number = await blocks.fd_set(task, node)
+        await _delete_node(task, node)
+        await _quietly(task, "remove-fd", fdset_id=number)
 
 
 async def _delete_node(task: MachineTask, node: str) -> None:
@@ -282,10 +296,7 @@ async def remove_disk(machines: Machines, machine: Machine, name: str) -> None:
             slot = record.begun.places[disk.serial]
             await unplug(machine, f"disk{slot}")
             assert machine.task is not None
-            for node in reversed(await blocks.of(machine.task, slot)):
-                number = await blocks.fd_set(machine.task, node)
-                await _delete_node(machine.task, node)
-                await _quietly(machine.task, "remove-fd", fdset_id=number)
+            await close_files(machine.task, slot)
             del record.begun.places[disk.serial]
         record.disks.remove(disk)
         if disk.volume:

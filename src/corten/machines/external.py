@@ -133,10 +133,7 @@ async def complete(machines: Machines, machine: Machine) -> None:
     record.addresses = dict(snapshot.addresses) or record.addresses
     record.saved, record.begun, record.reverting = snapshot.memory, snapshot.begun, ""
     record.backups = {}
-    for volume in record.volumes:
-        machines.volumes.hold(volume, machine.id)
-    for volume in set(before) - set(record.volumes):
-        machines.volumes.release(volume, machine.id)
+    machines.changed(machine, before)
     machines.save(machine)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,14 @@ class Machines:
     def drop(self, machine: Machine) -> None:
         del self.by_id[machine.id], self.by_name[machine.name]
         for volume in machine.record.volumes:
+            self.volumes.release(volume, machine.id)
+
+    def changed(self, machine: Machine, before: Collection[str]) -> None:
+        """Its record refers to other volumes than `before`."""
+        now = machine.record.volumes
+        for volume in now:
+            self.volumes.hold(volume, machine.id)
+        for volume in set(before) - set(now):
             self.volumes.release(volume, machine.id)
 
     def save(self, machine: Machine) -> None:

@@ -137,6 +137,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     begun       of the present run, or of the one that was saved
     devices     of this host, but for block devices, which are disks
     saved       its memory and state are in the file `state`, and the next start goes on from there
+    taking      the snapshot that QEMU writes to the disks: until it is recorded as one it is none
     reverting   the external snapshot that its disks are being put back to: a start of the daemon completes that
     """
 
@@ -153,6 +154,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     snapshots: list[Snapshot] = []
     backups: dict[str, str] = {}
     saved: bool = False
+    taking: str = ""
     reverting: str = ""
     begun: Begun = msgspec.field(default_factory=Begun)
     devices: list[HostDevice] = []

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, suppress
 
 from corten.aio.threads import alone
 from corten.errors import CortenError, Unavailable
-from corten.machines import commit, external, interfaces, migration_source, names, records, run, state
+from corten.machines import commit, external, interfaces, migration_source, names, records, run, state, unrecorded
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.machines.records import Record
@@ -130,11 +130,12 @@ async def _adopted(machines: Machines, machine: Machine, task: MachineTask) -> N
     machine.task = task
     run.keep(machines, machine)
     await names.again(machines, machine, task)
-    interfaces.lost(machines, machine)  # another program may have deleted a tap while there was no daemon
     if machine.record.state.status == "running":
         with suppress(CortenError, KeyError, TypeError, ValueError):  # of a QEMU that says what is none of its words
             await commit.settle(machines, machine, task)
             await migration_source.given_up(machines, machine, task)
+    machines.changing.spawn(unrecorded.settle(machines, machine), f"what machine {machine.name} has in no record")
+    interfaces.lost(machines, machine)  # another program may have deleted a tap while there was no daemon
 
 
 async def _reached(machines: Machines, machine: Machine) -> None:

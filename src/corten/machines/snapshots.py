@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from corten.errors import Conflict, Exhausted, Failed, Invalid, NotFound
 from corten.machines import blocks, external, passthrough, run
+from corten.machines.create import check_free
 from corten.machines.jobs import finished
 from corten.machines.life import halt
 from corten.machines.machine import Machine
@@ -75,6 +76,7 @@ async def create(machines: Machines, machine: Machine, name: str, kind: Kind) ->
             bases,
         )
         record.snapshots.append(made)
+        record.taking = ""
         for base in bases.values():
             machines.volumes.hold(base, machine.id)
         machines.save(machine)
@@ -97,7 +99,10 @@ async def revert(machines: Machines, machine: Machine, name: str) -> None:
         machines.publish(machine, "revert", snapshot=name)
         return
     async with machine.lock:
-        record = machine.record
+        record, volumes = machine.record, machine.record.volumes
+        for disk in snapshot.disks:
+            if disk.volume and not disk.read_only:
+                check_free(machines, disk.volume, machine.id)
         before = record.config, record.disks, record.networks, record.addresses, record.saved
         now = record.config
         record.config = snapshot.config.replace(restart_policy=now.restart_policy, labels=now.labels)
@@ -114,6 +119,7 @@ async def revert(machines: Machines, machine: Machine, name: str) -> None:
         except BaseException:
             record.config, record.disks, record.networks, record.addresses, record.saved = before
             raise
+        machines.changed(machine, volumes)
         machines.save(machine)
     machines.publish(machine, "revert", snapshot=name)
 
@@ -165,6 +171,9 @@ async def nodes(machine: Machine, task: MachineTask) -> list[str]:
 
 async def _save(machines: Machines, machine: Machine, task: MachineTask, tag: str) -> None:
     """Exhausted where the disk that keeps the memory has no room for it: QEMU says "Input/output error" then."""
+    await forget_taken(machines, machine, task)
+    machine.record.taking = tag
+    machines.save(machine)
     try:
         await _job(machine, task, "snapshot-save", tag)
     except Failed as error:
@@ -174,6 +183,16 @@ async def _save(machines: Machines, machine: Machine, task: MachineTask, tag: st
             raise
         sizes = f"{human_size(left)} for {human_size(memory)} of memory"
         raise Exhausted(f"{error}: no space left on the disk of {kept} ({sizes})") from error
+
+
+async def forget_taken(machines: Machines, machine: Machine, task: MachineTask) -> None:
+    """One that could not be recorded, as the daemon, its supervisor or QEMU was killed: it may be in the disks."""
+    record = machine.record
+    if record.taking:
+        if all(one.name != record.taking for one in record.snapshots):
+            await _job(machine, task, "snapshot-delete", record.taking)
+        record.taking = ""
+        machines.save(machine)
 
 
 async def _job(machine: Machine, task: MachineTask, command: str, tag: str) -> None:

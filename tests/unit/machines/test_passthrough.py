@@ -180,6 +180,7 @@ class Task:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.fails, self.events = fails, 0
         self.sets: dict[int, str] = {1: ""}
+        self.devices: list[str] = []
 
     async def ask(self, command: str, fds: Any = (), **arguments: Any) -> Any:
         return await self.ask_json(command, {key.replace("_", "-"): value for key, value in arguments.items()})
@@ -195,8 +196,12 @@ class Task:
                 self.sets[arguments["fdset-id"]] = arguments["opaque"]
             case "remove-fd":
                 del self.sets[arguments["fdset-id"]]
+            case "device_add":
+                self.devices.append(arguments["id"])
+            case "device_del":
+                self.devices.remove(arguments["id"])
             case "qom-list":
-                return []
+                return [{"name": name} for name in self.devices]
         return {}
 
 
