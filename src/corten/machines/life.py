@@ -85,7 +85,7 @@ async def save(machines: Machines, machine: Machine) -> None:
             with suppress(Conflict, Failed, Unavailable):
                 await task.ask("cont")
             raise
-        with suppress(Conflict):  # it ends before it has answered
+        with suppress(Conflict, Failed):  # it ends before it has answered
             await task.ask("quit")
     async with asyncio.timeout(_KILLED):
         await ended

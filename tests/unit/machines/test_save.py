@@ -13,6 +13,7 @@ from corten.errors import Failed
 from corten.machines import create, life, state
 from corten.machines.machine import Machine
 from corten.machines.records import State
+from corten.tasks.contract import Exit
 from unit.machines.world import World, asked
 
 
@@ -45,6 +46,24 @@ async def test_one_that_cannot_be_recorded_goes_on(tmp_path: Path, monkeypatch: 
         await life.save(world.machines, machine)
     assert task.asked == ["stop", "cont"]
     assert not machine.record.saved and not machine.record.state.stopped and not machine.lock.locked()
+
+
+async def test_one_that_has_no_time_to_answer_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    await world.begin()
+    machine, task = await running(world)
+
+    async def ask(command: str, *_: object, **__: object) -> dict[str, Any]:
+        if command == "quit":
+            machine.record.state.status = "exited"
+            machine.wake(Exit(0, 0.0))
+            raise Failed("quit: QEMU has closed its connection")
+        return {}
+
+    monkeypatch.setattr(task, "ask", ask)
+    monkeypatch.setattr(state, "send", written)
+    await life.save(world.machines, machine)
+    assert machine.record.saved and state.path(machine).exists()
 
 
 async def test_the_disk_holds_nothing_else_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
