@@ -66,7 +66,7 @@ async def _removed(machines: Machines, machine: Machine) -> None:
         await machines.supervisors.kill(record.id, machines.cgroup(record.id))
     else:
         await _discard(machines, machine, task)
-    await _swept(machines, machine)
+    await run.swept(machines, machine)
     await alone(lambda: shutil.rmtree(machine.directory, ignore_errors=True))
     machines.drop(machine)
     for volume in record.volumes if record.state.status == "incoming" else ():
@@ -81,12 +81,6 @@ async def _discard(machines: Machines, machine: Machine, task: MachineTask | Non
     """A run that no client had an answer of."""
     if task is not None:
         await run.finish(machines, machine, task)
-
-
-async def _swept(machines: Machines, machine: Machine) -> None:
-    sweep, cgroup = machines.supervisors.sweep, machines.cgroup(machine.id)
-    for what in await alone(lambda: sweep(machine.id, machine.directory, cgroup)):
-        log.warning("machine %s: %s was left", machine.name, what)
 
 
 async def _resume(machines: Machines, machine: Machine) -> None:
@@ -162,7 +156,7 @@ async def _settle(machines: Machines, machine: Machine) -> None:
     if was_running:
         await run.end(machines, machine, ending(machine.directory))
     else:
-        await _swept(machines, machine)
+        await run.swept(machines, machine)
     if _starts(machine.record, was_running):
         machines.changing.spawn(_start(machines, machine), f"the start of machine {machine.name}")
 

@@ -160,6 +160,14 @@ async def finish(machines: Machines, machine: Machine, task: MachineTask) -> Non
     with suppress(TimeoutError):
         async with asyncio.timeout(_GOING):
             await task.wait()
+    await swept(machines, machine)
+
+
+async def swept(machines: Machines, machine: Machine) -> None:
+    """What a supervisor that was killed has left: with its socket there, none of a next run could listen."""
+    sweep, cgroup = machines.supervisors.sweep, machines.cgroup(machine.id)
+    for what in await alone(lambda: sweep(machine.id, machine.directory, cgroup)):
+        log.warning("machine %s: %s was left", machine.name, what)
 
 
 @asynccontextmanager
@@ -338,9 +346,7 @@ async def end(machines: Machines, machine: Machine, exit: Exit) -> None:
         release, machine.release = machine.release, None
         if release is not None:
             await release.aclose()
-        gone = await alone(lambda: machines.supervisors.sweep(record.id, machine.directory, machines.cgroup(record.id)))
-        for what in gone:
-            log.warning("machine %s: %s was left", machine.name, what)
+        await swept(machines, machine)
         stopped = record.state.stopped
         record.state = State(
             "exited",

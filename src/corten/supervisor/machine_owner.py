@@ -173,7 +173,12 @@ class Owner:
         """QEMU's first word: now there is a machine."""
         if "ok" not in answer:
             return  # its end says why
-        self._listener = place.settle(self._request.run, self._pid, os.getpid())
+        try:
+            self._listener = place.settle(self._request.run, self._pid, os.getpid())
+        except failures.EXPECTED as error:
+            self._first.send({"event": "failed", **encode(error)})
+            self._kill()
+            return
         self._loop.accept(self._listener, self._came)
         self._first.send({"event": "created", **self._hello()})
 

@@ -24,6 +24,9 @@ def settle(directory: str, pid: int, supervisor: int) -> socket.socket:
     try:  # by descriptor: a socket's path must not be longer than 107 bytes
         os.fchmod(listener.fileno(), 0o600)
         listener.bind(f"/proc/self/fd/{fd}/{sockets.SUPERVISOR}")
+    except BaseException:
+        listener.close()
+        raise
     finally:
         os.close(fd)
     listener.listen(128)  # as many daemons may come and go while this process is stopped

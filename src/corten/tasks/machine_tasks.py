@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -243,9 +244,11 @@ class MachineSupervisors:
         """A machine. StartFailed with QEMU's words. The descriptors stay the caller's."""
         connection = self._launcher.connect({"do": "own machine"})
         task = MachineTask(request.id, Path(request.directory), connection, self._on_event)
+        said: Json = {}
         try:
             assert task._out is not None
-            task._out.send(machine_requests.encode(request), fds)
+            with suppress(OSError):  # it has ended, and says nothing
+                task._out.send(machine_requests.encode(request), fds)
             said = await task.first(_BEGIN)
             if said.get("event") == "failed":
                 raise answers.failure(said, StartFailed)
@@ -254,6 +257,8 @@ class MachineSupervisors:
         except BaseException:
             task.leave()
             await asyncio.to_thread(leftovers.kill_supervisor, self.run / request.id)
+            if not said:  # or it has taken away all of it by itself
+                await asyncio.to_thread(self.sweep, request.id, Path(request.directory), request.cgroup)
             raise
         return task
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -148,3 +150,23 @@ async def test_a_revert_refers_to_what_there_was(world: World, monkeypatch: pyte
     before.disks, before.memory = [first], False
     with pytest.raises(Conflict, match="disk web-disk0 is in use by another"):
         await snapshots.revert(world.machines, machine, "one")
+
+
+async def test_a_run_that_was_ended_leaves_nothing_to_the_next_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its supervisor was killed, say before it was recorded."""
+    swept: list[str] = []
+
+    def sweep(id: str, *_: object) -> list[str]:
+        swept.append(id)
+        return []
+
+    async def ended() -> None:
+        raise Conflict("the machine does not run any more")
+
+    machine = await create.create(world.machines, "web", asked(DISK))
+    monkeypatch.setattr(world.machines.supervisors, "sweep", sweep)
+    task = SimpleNamespace(kill=lambda _: ended(), wait=lambda: asyncio.sleep(0))
+    await run.finish(world.machines, machine, cast(Any, task))
+    assert swept == [machine.id]

@@ -6,15 +6,17 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 
-from corten.errors import Conflict, Unavailable
+from corten.errors import Conflict, Failed, Unavailable
 from corten.spec.json import Json
-from corten.supervisor import wire
+from corten.supervisor import machine_requests, sockets, wire
 from corten.tasks import answers, machine_tasks
-from corten.tasks.machine_tasks import MachineTask
+from corten.tasks.machine_tasks import MachineSupervisors, MachineTask
 
 
 @pytest_asyncio.fixture
@@ -64,3 +66,19 @@ async def test_one_that_ends_meanwhile(pair: tuple[MachineTask, socket.socket]) 
         await asked
     with pytest.raises(Conflict, match="does not run any more"):
         await task.ask("query-status")
+
+
+async def test_one_that_is_killed_at_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has left is no obstacle for the next one."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    left = tmp_path / "run" / "id" / sockets.SUPERVISOR
+    left.parent.mkdir(parents=True)
+    left.touch()
+    launcher = cast(Any, SimpleNamespace(connect=lambda _: ours))
+    monkeypatch.setattr(machine_requests, "encode", lambda _: {})
+    supervisors = MachineSupervisors(launcher, tmp_path / "run", lambda *event: None)
+    request = SimpleNamespace(id="id", directory=str(tmp_path), cgroup="/corten-none/id")
+    with pytest.raises(Failed, match="ended without a word"):
+        await supervisors.begin(cast(Any, request), [])
+    assert not left.parent.exists()
