@@ -16,7 +16,7 @@ from corten.supervisor.machine_requests import Begin
 
 
 def test_a_place_that_is_taken(tmp_path: Path) -> None:
-    """The daemon is told at once, and there is no machine."""
+    """The daemon hears of it at once, and there is no machine."""
     ours, theirs = socket.socketpair()
     with ours, socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / sockets.SUPERVISOR))
