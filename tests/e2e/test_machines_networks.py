@@ -54,6 +54,7 @@ def test_limits_of_networks(vm: Vm) -> None:
 
     def sent(pieces: int) -> float:
         with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)  # little comes while this process stands
             listener.bind(("", 0))
             listener.listen()
             listener.settimeout(LIMIT)

@@ -105,7 +105,7 @@ def test_requests_while_it_waits_for_its_restart(daemon: Cortend, docker: Client
     def waits() -> bool:
         state = daemon.get("/containers/again/json")
         return bool(
-            state["State"]["Status"] == "restarting" and state["RestartCount"] >= 5
+            state["State"]["Status"] == "restarting" and state["RestartCount"] >= 6
         )  # the next one is seconds away
 
     until(waits)
