@@ -92,14 +92,15 @@ def limited(vm: Vm) -> list[str]:
 
 def test_a_tap_that_another_program_deletes(vm: Vm) -> None:
     """It is back, with the same address by DHCP and names: while the daemon runs, and with the next daemon."""
-    vm.run("network", "create", "wired", "-o", "com.docker.network.bridge.name=cewired")
+    bridge = f"{vm.daemon.bridge}w"
+    vm.run("network", "create", "wired", "-o", f"com.docker.network.bridge.name={bridge}")
     vm.create("cut", "--network", "wired", "--start")
     vm.ready("cut")
     before = vm.inspect("cut")["NetworkSettings"]
-    _delete_taps("cewired")
+    _delete_taps(bridge)
     _answers_again(vm, "cut", 1)
     vm.daemon.kill()
-    _delete_taps("cewired")
+    _delete_taps(bridge)
     vm.daemon.start()
     _answers_again(vm, "cut", 2)
     assert vm.inspect("cut")["NetworkSettings"] == before
