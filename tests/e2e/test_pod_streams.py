@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -61,8 +62,11 @@ class Spdy:
         self.writer.write(self.client.data(stream, data, end))
 
     async def until_ended(self, *streams: int) -> None:
+        await self.until(lambda: self.ended.issuperset(streams))
+
+    async def until(self, done: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
-            while not self.ended.issuperset(streams):
+            while not done():
                 received = await self.reader.read(65536)
                 assert received, "it was closed before its end"
                 for frame in self.client.receive(received):
@@ -140,6 +144,64 @@ async def test_a_terminal_over_a_websocket(face: Face, protocol: str) -> None:
     await face.remove(pod)
 
 
+@pytest.mark.parametrize("protocol", ["channel.k8s.io", "v4.base64.channel.k8s.io", "base64.channel.k8s.io"])
+async def test_older_protocols(face: Face, protocol: str) -> None:
+    pod, container = await running(face, "older", "sleep", "1000")
+    script = "read x; echo got $x; echo err >&2; exit 3"
+    url = await exec_url(face, container, "sh", "-c", script, stdin=True, stdout=True, stderr=True)
+    seen = dict.fromkeys(range(5), b"")
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=[protocol]) as socket:
+        assert socket.protocol == protocol
+        if "base64" not in protocol:
+            await socket.send_bytes(b"\0one\n")
+            async for message in socket:
+                seen[message.data[0]] += message.data[1:]
+        else:
+            await socket.send_str("0" + base64.b64encode(b"one\n").decode())
+            async for message in socket:
+                assert message.type is aiohttp.WSMsgType.TEXT
+                seen[int(message.data[0])] += base64.b64decode(message.data[1:], validate=True)
+    assert seen[1] == b"got one\n" and seen[2] == b"err\n"
+    assert json.loads(seen[3])["details"]["causes"][0]["message"] == "3"
+    await face.remove(pod)
+
+
+async def test_they_go_on_when_the_daemon_is_killed(face: Face) -> None:
+    """An exec, what is attached, and a connection to a port: no byte is lost, and the exit code is known."""
+    script = "nc -l -p 8080 -e cat & read x; echo got $x; read x; echo got $x; sleep 1000"
+    pod, container = await running(face, "goes-on", "sh", "-c", script, stdin=True)
+    await face.run(container, "sh", "-c", "until cat /proc/net/tcp* | grep -q ':1F90 .* 0A '; do sleep 0.02; done")
+    executed = await exec_url(
+        face, container, "sh", "-c", "read x; echo got $x; read x; exit $x", stdin=True, stdout=True
+    )
+    asked = cri.AttachRequest(container, stdin=True, stdout=True, stderr=True)
+    attached = (await face.ask("Attach", asked, cri.AttachResponse)).url
+    ports = (await face.ask("PortForward", cri.PortForwardRequest(pod, [8080]), cri.PortForwardResponse)).url
+    async with aiohttp.ClientSession() as session, AsyncExitStack() as open_ones:
+        sockets = [
+            await open_ones.enter_async_context(session.ws_connect(url, protocols=["v5.channel.k8s.io"]))
+            for url in (executed, attached)
+        ]
+        forwarded = await open_ones.enter_async_context(spdy(ports, "portforward.k8s.io"))
+        error = forwarded.open(streamtype="error", port="8080", requestid="0")
+        data = forwarded.open(streamtype="data", port="8080", requestid="0")
+        forwarded.send(data, b"before ")
+        await forwarded.until(lambda: forwarded.data.get(data) == b"before ")
+        for socket in sockets:
+            await socket.send_bytes(b"\0before\n")
+            assert (await socket.receive()).data == b"\1got before\n"
+        await asyncio.to_thread(face.daemon.restart_killed)
+        forwarded.send(data, b"after", end=True)
+        await forwarded.until_ended(data, error)
+        assert forwarded.data[data] == b"before after" and forwarded.data[error] == b""
+        await sockets[1].send_bytes(b"\0after\n")
+        assert (await sockets[1].receive()).data == b"\1got after\n"
+        await sockets[0].send_bytes(b"\0 5\n")
+        message = await sockets[0].receive()
+        assert json.loads(message.data[1:])["details"]["causes"][0]["message"] == "5"
+    await face.remove(pod)
+
+
 async def test_attaching(face: Face) -> None:
     script = "read x; echo got $x; read y; echo then $y >&2; sleep 1000"
     pod, container = await running(face, "attach", "sh", "-c", script, stdin=True)
@@ -171,6 +233,29 @@ async def test_ports_over_spdy(face: Face) -> None:
         data = connection.open(streamtype="data", port="1", requestid="0")
         await connection.until_ended(data, error)
         assert b"cannot connect to port 1" in connection.data[error]
+    await face.remove(pod)
+
+
+async def test_ports_over_a_websocket(face: Face) -> None:
+    """The same SPDY in its messages, wherever they are cut."""
+    script = "while true; do nc -l -p 8080 -e cat; done"
+    pod, container = await running(face, "tunnel", "sh", "-c", script)
+    await face.run(container, "sh", "-c", "until cat /proc/net/tcp* | grep -q ':1F90 .* 0A '; do sleep 0.02; done")
+    url = (await face.ask("PortForward", cri.PortForwardRequest(pod, [8080]), cri.PortForwardResponse)).url
+    client, tunnel, got, ended = Client(), "SPDY/3.1+portforward.k8s.io", b"", set[int]()
+    error, opening = client.open({"streamtype": "error", "port": "8080", "requestid": "0"})
+    data, more = client.open({"streamtype": "data", "port": "8080", "requestid": "0"})
+    sent = opening + more + client.data(data, b"x" * 100_000) + client.data(data, b"", end=True)
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=[tunnel]) as socket:
+        assert socket.protocol == tunnel
+        for at in range(0, len(sent), 999):
+            await socket.send_bytes(sent[at : at + 999])
+        async with asyncio.timeout(PATIENCE):
+            while ended != {error, data}:
+                for frame in client.receive((await socket.receive()).data):
+                    got += frame.body if (frame.kind, frame.stream) == (0, data) else b""
+                    ended |= {frame.stream} if frame.kind == 0 and frame.flags else set()
+    assert got == b"x" * 100_000
     await face.remove(pod)
 
 

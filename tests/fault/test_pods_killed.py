@@ -14,25 +14,32 @@ import shutil
 import socket
 import struct
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from grpclib import GRPCError
 from grpclib import Status as Code
+from grpclib.client import Channel, UnaryStreamMethod
 from grpclib.exceptions import StreamTerminatedError
 
 from corten.spec.protobuf import cri
 from corten.spec.protobuf.codec import Message
 from corten.supervisor import sockets
-from e2e_parts.cortend import Cortend
+from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.patience import LIMIT, PATIENCE, until
-from e2e_parts.pods import Face, container_config, own_network, pod_config
+from e2e_parts.pods import IMAGES, RUNTIME, Face, container_config, own_network, pod_config
 from fault_parts.fragile import alive, kill, parent
+from fault_parts.images import busybox
+from grpc_bytes import Bytes
+from image_parts import tars
+from image_parts.held import held
+from image_parts.stores import Made, digest
 
 T = TypeVar("T")
 pytestmark = pytest.mark.timeout(LIMIT)
+VICTIMS = ["face", "daemon", "client"]
 _SHORT = 0.06  # seconds: longer than any of the calls takes on a machine that has nothing else to do
 _GONE = (GRPCError, StreamTerminatedError, OSError, TimeoutError)
 
@@ -50,10 +57,15 @@ class World:
         print(f"CORTEN_SEED={seed}")
         self.chance = random.Random(seed)
 
-    async def ask(self, method: str, request: Message) -> bool:
+    async def ask(self, method: str, request: Message, service: str = RUNTIME) -> bool:
         """Whether the call was answered."""
-        under_way = asyncio.ensure_future(self.face.ask(method, request, cri.Empty))
+        under_way = asyncio.ensure_future(self.face.ask(method, request, cri.Empty, service))
         await asyncio.sleep(self.chance.uniform(0, _SHORT))
+        await self.kill([under_way])
+        return await answered(under_way)
+
+    async def kill(self, under_way: Sequence[asyncio.Task[cri.Empty]]) -> None:
+        """While these calls are."""
         match self.victim:
             case "face":
                 self.face.kill()
@@ -61,17 +73,13 @@ class World:
             case "daemon":
                 await asyncio.to_thread(self.daemon.restart_killed)
             case "client":
-                under_way.cancel()
-        try:
-            await under_way
-        except (*_GONE, asyncio.CancelledError):
-            return False
-        return True
+                for each in under_way:
+                    each.cancel()
 
-    async def until_done(self, method: str, request: Message) -> None:
+    async def until_done(self, method: str, request: Message, service: str = RUNTIME) -> None:
         """As a kubelet asks: with a kill in the first call, and again until it is answered."""
-        if not await self.ask(method, request):
-            await patiently(lambda: self.face.ask(method, request, cri.Empty))
+        if not await self.ask(method, request, service):
+            await patiently(lambda: self.face.ask(method, request, cri.Empty, service))
 
     def holders(self) -> int:
         return len(list((self.daemon.exec / "sandboxes").glob("*")))
@@ -90,6 +98,14 @@ def world() -> Iterator[World]:
     finally:
         made.daemon.stop()
         shutil.rmtree(root, ignore_errors=True)
+
+
+async def answered(under_way: asyncio.Task[cri.Empty]) -> bool:
+    try:
+        await under_way
+    except (*_GONE, asyncio.CancelledError):
+        return False
+    return True
 
 
 async def pods(face: Face) -> list[cri.PodSandbox]:
@@ -123,7 +139,7 @@ async def made(there: Callable[[], Awaitable[list[str]]], make: Callable[[], Awa
     return await patiently(look)
 
 
-@pytest.mark.parametrize("victim", ["face", "daemon", "client"])
+@pytest.mark.parametrize("victim", VICTIMS)
 async def test_each_call(world: World, victim: str) -> None:
     face, world.victim = world.face, victim
     config = pod_config(face)
@@ -180,6 +196,121 @@ async def test_each_call(world: World, victim: str) -> None:
     assert not await pods(face) and not await containers(face)
     until(lambda: world.holders() == 0)
     until(lambda: not list((world.daemon.data / "containers").glob("*")))
+
+
+def _looks(pod: str, container: str) -> list[tuple[str, str, Message]]:
+    """All other calls: each looks, or gives out an address."""
+    image = cri.ImageSpec(IMAGE)
+    return [
+        (RUNTIME, "Version", cri.VersionRequest()),
+        (RUNTIME, "Status", cri.StatusRequest(verbose=True)),
+        (RUNTIME, "RuntimeConfig", cri.Empty()),
+        (RUNTIME, "UpdateRuntimeConfig", cri.Empty()),
+        (RUNTIME, "UpdatePodSandboxResources", cri.UpdatePodSandboxResourcesRequest(pod)),
+        (RUNTIME, "PodSandboxStatus", cri.PodSandboxStatusRequest(pod)),
+        (RUNTIME, "ListPodSandbox", cri.ListPodSandboxRequest()),
+        (RUNTIME, "PodSandboxStats", cri.PodSandboxStatsRequest(pod)),
+        (RUNTIME, "ListPodSandboxStats", cri.ListPodSandboxStatsRequest()),
+        (RUNTIME, "ContainerStatus", cri.ContainerStatusRequest(container)),
+        (RUNTIME, "ListContainers", cri.ListContainersRequest()),
+        (RUNTIME, "ContainerStats", cri.ContainerStatsRequest(container)),
+        (RUNTIME, "ListContainerStats", cri.ListContainerStatsRequest()),
+        (RUNTIME, "ListMetricDescriptors", cri.Empty()),
+        (RUNTIME, "ListPodSandboxMetrics", cri.Empty()),
+        (RUNTIME, "Exec", cri.ExecRequest(container, ["true"], stdout=True)),
+        (RUNTIME, "Attach", cri.AttachRequest(container, stdout=True)),
+        (RUNTIME, "PortForward", cri.PortForwardRequest(pod, [80])),
+        (IMAGES, "ListImages", cri.ListImagesRequest()),
+        (IMAGES, "ImageStatus", cri.ImageStatusRequest(image)),
+        (IMAGES, "ImageFsInfo", cri.Empty()),
+    ]
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+async def test_calls_that_look(world: World, victim: str) -> None:
+    """All at the same time: each is answered or fails, and then answered; a stream of events ends."""
+    face, world.victim = world.face, victim
+    pod = await face.pod(pod_config(face, "looked-at"))
+    container = await face.container(pod, container_config("sleep", "1000"))
+    before = await face.status(container)
+    calls = _looks(pod, container)
+    channel = Channel(path=str(face.socket), codec=Bytes())
+    try:
+        async with UnaryStreamMethod(channel, RUNTIME + "GetContainerEvents", bytes, bytes).open() as events:
+            await events.send_message(b"", end=True)
+            await events.recv_initial_metadata()
+            under_way = [
+                asyncio.ensure_future(face.ask(method, asked, cri.Empty, service)) for service, method, asked in calls
+            ]
+            await asyncio.sleep(world.chance.uniform(0, _SHORT))
+            await world.kill(under_way)
+            for each in under_way:
+                await answered(each)
+            if victim == "client":
+                await events.cancel()
+            else:
+                async with asyncio.timeout(PATIENCE):
+                    with pytest.raises(_GONE):
+                        while await events.recv_message() is not None:
+                            pass
+                        await events.recv_trailing_metadata()
+    finally:
+        channel.close()
+    for service, method, asked in calls:
+        await face.ask(method, asked, cri.Empty, service)
+    after = await face.status(container)
+    assert (after.state, after.started_at) == (cri.State.RUNNING, before.started_at)
+    await face.remove(pod)
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+async def test_calls_for_images(world: World, victim: str) -> None:
+    """In the middle of a layer: the next try goes on from there, and one id names the image everywhere."""
+    face, world.victim = world.face, victim
+    image = Made([tars.archive(*busybox(), tars.file("big", os.urandom(8 << 20)))])
+    layer, content = digest(image.layers[0]), world.daemon.data / "content"
+    blobs, parts = content / "blobs/sha256", content / "ingest"
+    stored = sorted(os.listdir(blobs))
+    part = parts / f"{layer.replace(':', '-')}.part"
+    with held() as registry:
+        registry.add("1", image)
+        registry.hold = 5 << 20
+        name = cri.ImageSpec(f"{registry.host}/kept/image:1")
+        pull = cri.PullImageRequest(name)
+        under_way = asyncio.ensure_future(face.ask("PullImage", pull, cri.Empty, IMAGES))
+        await asyncio.to_thread(until, lambda: part.exists() and part.stat().st_size >= 2 << 20)
+        await world.kill([under_way])
+        registry.hold = None
+        registry.go.set()
+        await answered(under_way)
+        made = await patiently(lambda: face.ask("PullImage", pull, cri.PullImageResponse, IMAGES))
+        first, *again = registry.ranges(layer)
+        assert first == "" and all(int(wanted.strip("bytes=-")) >= 2 << 20 for wanted in again), again
+        await _one_id(face, name, made.image_ref, digest(image.config))
+        await world.until_done("RemoveImage", cri.RemoveImageRequest(name), IMAGES)
+        assert await _image(face, name) is None
+        # what a killed daemon was about to erase is kept for a day, as what it was about to pull is
+        assert (await face.ask("PullImage", pull, cri.PullImageResponse, IMAGES)).image_ref == made.image_ref
+    await face.ask("RemoveImage", cri.RemoveImageRequest(name), cri.Empty, IMAGES)
+    until(lambda: sorted([*os.listdir(blobs), *os.listdir(parts)]), lambda found: found == stored)
+
+
+async def _image(face: Face, name: cri.ImageSpec) -> cri.Image | None:
+    return (await face.ask("ImageStatus", cri.ImageStatusRequest(name), cri.ImageStatusResponse, IMAGES)).image
+
+
+async def _one_id(face: Face, name: cri.ImageSpec, pulled: str, id: str) -> None:
+    """As the kubelet compares them, to collect images that no container has."""
+    shown = await _image(face, name)
+    assert shown is not None and (shown.id, shown.repo_tags, shown.pinned) == (id, [name.image], False)
+    listed = (await face.ask("ListImages", None, cri.ListImagesResponse, IMAGES)).images
+    assert [each for each in listed if each.id == id] == [shown] and pulled == id
+    pod = await face.pod(pod_config(face, "of-image"))
+    asked = container_config("sleep", "1000")
+    asked.image = cri.ImageSpec(id)
+    status = await face.status(await face.container(pod, asked))
+    assert status.image_ref == status.image_id == id
+    await face.remove(pod)
 
 
 async def test_the_supervisor_of_one_container(world: World) -> None:
