@@ -167,9 +167,11 @@ async def readable(sock: socket.socket) -> None:
 
 
 def part(name: str) -> str:
-    """A name or id as a part of a path."""
+    """A name or id as a part of a path. Raises NotFound for one that would lead elsewhere."""
     if not name:
         raise errors.NotFound("an empty id names nothing")
+    if not {".", ".."}.isdisjoint(name.split("/")):
+        raise errors.NotFound(f"{name[:200]} names nothing")
     return quote(name, b"/:@")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 from corten.client.stdcopy import STDERR, Frames
@@ -30,22 +30,21 @@ async def create(daemon: Daemon, container: str, command: Sequence[str], **more:
 async def run(daemon: Daemon, container: str, command: Sequence[str], seconds: int) -> cri.ExecSyncResponse:
     """Its output and exit code; past `seconds` (0: no limit) it is killed, and the status is DEADLINE_EXCEEDED."""
     id = await create(daemon, container, command, AttachStdout=True, AttachStderr=True)
-    reader, writer = await daemon.upgrade(f"/exec/{id}/start", {"Detach": False, "Tty": False})
     kept = {1: bytearray(), STDERR: bytearray()}
     try:
-        async with asyncio.timeout(seconds if seconds > 0 else None):
-            await _collect(reader, kept)
-            code = await exit_code(daemon, id)
+        reader, writer = await daemon.upgrade(f"/exec/{id}/start", {"Detach": False, "Tty": False})
+        with closing(writer):
+            async with asyncio.timeout(seconds if seconds > 0 else None):
+                await _collect(reader, kept)
+                code = await exit_code(daemon, id)
     except TimeoutError:
         with suppress(CortenError):
             await daemon.do("DELETE", f"/pods/execs/{id}")
         raise Status(DEADLINE_EXCEEDED, f"command {command[0]!r} timed out after {in_go(seconds)}") from None
-    except asyncio.CancelledError:
+    except asyncio.CancelledError:  # also while it is started
         with suppress(CortenError):
             await asyncio.shield(daemon.do("DELETE", f"/pods/execs/{id}"))
         raise
-    finally:
-        writer.close()
     return cri.ExecSyncResponse(bytes(kept[1]), bytes(kept[STDERR]), code)
 
 

@@ -49,6 +49,7 @@ class Exec:
     exit_code: int | None = None
     size: tuple[int, int] | None = None  # rows and columns, the newest that a client sent
     answered: bool = False  # a client has the head of its start's answer, and may send a size
+    unwanted: bool = False  # it was killed, which may have been before its program ran
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     ended_at: float = 0.0
 
@@ -123,6 +124,8 @@ class Execs:
                 if await _ends(task, error):
                     raise Conflict(f"container {exec.container.id} is not running") from error
                 raise
+        if exec.unwanted:
+            await _kill(exec)
         if exec.size:
             self._watching.spawn(_first_size(exec, task), f"the first size of exec {exec.id}")
         self._publish(exec, "exec_start: " + " ".join(exec.config.cmd or ()))
@@ -152,7 +155,8 @@ class Execs:
         exec.ended.set()
 
     async def kill(self, exec: Exec) -> None:
-        """SIGKILL to its process; nothing when it has ended."""
+        """SIGKILL to its process, as soon as it runs; nothing when it has ended."""
+        exec.unwanted = True
         await _kill(exec)
 
     async def capture(self, container: Container, config: ExecConfig, seconds: float) -> tuple[int, str]:
