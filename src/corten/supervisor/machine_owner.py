@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -314,12 +314,12 @@ class Owner:
         elif self._problem and status:
             error = self._problem
         elif self._reason not in _ORDERLY and status and not self._is_to_end:
-            error = words[-1][:200] if words else _by_signal(status)
+            error = _why(status, words)
         ending = {"status": min(max(status, 0), 255), "at": time.time(), "oom_killed": False, "error": error,
                   "reason": self._reason}  # fmt: skip
         if self._listener is None:
-            why = words[-1] if words else _by_signal(status) or status
-            self._tell({"event": "failed", **encode(StartFailed(f"QEMU has ended: {why}"))})
+            why = self._problem or f"QEMU has ended: {_why(status, words) or status}"
+            self._tell({"event": "failed", **encode(StartFailed(why))})
         else:
             self._write(ending)
             self._loop.forget(self._listener.fileno())
@@ -360,6 +360,13 @@ class Owner:
                 group.remove()
         except (OSError, CortenError):
             print_exception()
+
+
+def _why(status: int, words: Sequence[str]) -> str:
+    """QEMU has ended, by its last words; they say nothing of that where it was killed."""
+    if words and status != _SIGNAL + signal.SIGKILL:
+        return words[-1][:200]
+    return _by_signal(status)
 
 
 def _by_signal(status: int) -> str:

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from corten.supervisor import sockets, wire
-from corten.supervisor.machine_owner import Owner
+from corten.supervisor.machine_owner import Owner, _why
 from corten.supervisor.machine_requests import Begin
 
 
@@ -30,3 +32,17 @@ def test_a_place_that_is_taken(tmp_path: Path) -> None:
         said, _ = next(iter(wire.frames(ours)))
         assert said["event"] == "failed" and "Address already in use" in str(said)
         owner._first.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "why"),
+    [
+        (1, ["a warning", "no such device"], "no such device"),
+        (1, [], ""),
+        (128 + signal.SIGABRT, ["assertion failed"], "assertion failed"),
+        (128 + signal.SIGABRT, [], "QEMU was ended by signal 6 (SIGABRT)"),
+        (128 + signal.SIGKILL, ["a warning"], "QEMU was ended by signal 9 (SIGKILL)"),
+    ],
+)
+def test_why_it_has_ended(status: int, words: list[str], why: str) -> None:
+    assert _why(status, words) == why
