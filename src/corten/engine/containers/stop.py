@@ -13,6 +13,7 @@ from corten.engine.containers import wait as container_wait
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
 from corten.errors import Conflict, CortenError, Failed, NotFound, NotModified, Silent, Unavailable
+from corten.plan.isolation import guest_of
 from corten.spec.docker import signals
 from corten.tasks.contract import Exit
 
@@ -93,12 +94,18 @@ async def _end(containers: Containers, container: Container, number: int, patien
             await _send(containers, container, int(signal.SIGKILL))
             if await _within(ending, _KILL_PATIENCE):
                 return
-        raise Failed(f"container {container.id} does not end after SIGKILL: the kernel holds a process of it")
+        raise Failed(f"container {container.id} does not end after SIGKILL: {_why(container)}")
     except Conflict:  # it ended by itself, which its keeper is about to record
         if container.record.state.running and not await _within(ending, _KILL_PATIENCE):
             raise Failed(f"container {container.id} has ended, and what it used is not given back") from None
     finally:
         ending.cancel()
+
+
+def _why(container: Container) -> str:
+    if guest_of(container.record.host_config):  # `supervisor.virtual`, which ends its machine then
+        return "its guest has a minute for that, and is ended by then"
+    return "the kernel holds a process of it"
 
 
 async def _within(ending: asyncio.Future[Exit], seconds: float | None) -> bool:
