@@ -24,6 +24,7 @@ from e2e_parts.pods import IMAGES, RUNTIME, Face, container_config, own_network,
 from grpc_bytes import Bytes
 
 _DEVICE = {"path": "/dev/mine", "hostPath": "/dev/null", "permissions": "r"}
+_RUNC = shutil.which("runc", path="/usr/sbin:/usr/bin")
 _EDITS = {"env": ["DEVICE=first"], "deviceNodes": [_DEVICE]}
 
 
@@ -35,7 +36,10 @@ def daemon() -> Iterator[Cortend]:
     kind = {"cdiVersion": "0.8.0", "kind": "vendor.com/class", "devices": [{"name": "first", "containerEdits": _EDITS}]}
     (root / "cdi/vendor.json").write_text(json.dumps(kind))
     program = ["setpriv", "--bounding-set=-sys_resource", str(CORTEND)]
-    flags = ["--config-file", str(own_network(root)), "--cdi-spec-dir", str(root / "cdi")]
+    settings = own_network(root)
+    runtimes = {"beside": {"path": _RUNC}}
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "runtimes": runtimes if _RUNC else {}}))
+    flags = ["--config-file", str(settings), "--cdi-spec-dir", str(root / "cdi")]
     made = Cortend(root, *flags, program=program)
     try:
         made.start()
@@ -160,6 +164,27 @@ async def test_devices_by_cdi(face: Face) -> None:
     asked.cdi_devices = [cri.CDIDevice("vendor.com/class=absent")]
     with pytest.raises(GRPCError, match=r"unresolvable CDI devices vendor\.com/class=absent"):
         await face.container(pod, asked)
+    await face.remove(pod)
+
+
+async def test_containers_by_runc(face: Face) -> None:
+    """By the handler that its RuntimeClass names; all else is the pod's, as with our own runtime."""
+    if not _RUNC:
+        pytest.skip("no runc (Debian package runc)")
+    status = await face.ask("Status", cri.StatusRequest(), cri.StatusResponse)
+    assert "beside" in {each.name for each in status.runtime_handlers}
+    face.handler = "beside"
+    pod = await face.pod(pod_config(face, pid=cri.NamespaceMode.POD))
+    assert (await face.pod_status(pod)).runtime_handler == "beside"
+    context = cri.LinuxContainerSecurityContext(namespace_options=cri.NamespaceOption(pid=cri.NamespaceMode.POD))
+    made = []
+    for name, script in (("one", "echo one > /dev/shm/x; exec sleep 1001"), ("two", "exec sleep 1002")):
+        asked = container_config("sh", "-c", script, name=name)
+        asked.linux = cri.LinuxContainerConfig(security_context=context)
+        made.append(await face.container(pod, asked))
+    assert face.daemon.get(f"/containers/{made[0]}/json")["HostConfig"]["Runtime"] == "beside"
+    await face.run(made[1], "sh", "-c", "until ps | grep -q 'sleep 100[1]'; do sleep 0.02; done")
+    assert await face.run(made[1], "sh", "-c", "cat /dev/shm/x; hostname; exit 7") == (b"one\nweb-host\n", b"", 7)
     await face.remove(pod)
 
 
