@@ -360,6 +360,17 @@ async def test_each_client_has_the_streams_that_it_asked_for(world: World) -> No
         assert await rest(err) == b"before \2\0\0\0\0\0\0\4err\n"
 
 
+async def test_any_number_of_clients_waits_for_a_start(world: World) -> None:
+    """One frame takes 64 descriptors, and one call of sendmsg(2) 253."""
+    pairs = [pair(stdin=False) for _ in range(260)]
+    task = await world.started("echo", "out", streams=[stream for _, stream in pairs])
+    await task.wait()
+    await task.delete()
+    for ours, _ in pairs:
+        with ours:
+            assert await rest(ours) == b"out\n"
+
+
 async def test_each_client_has_the_streams_that_it_asked_for_without_frames(world: World) -> None:
     out, first = pair(stdin=False, stderr=False)
     err, second = pair(stdin=False, stdout=False)

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _RETRY = 10.0  # seconds
 _ENDED = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)  # of a connection: there is no supervisor
 _OURS = ("corten", "vm")  # runtimes that filter system calls by a program of ours
+_AT_ONCE = 32  # streams beside a request: a frame has 64 descriptors (`wire`), of which guests have some
 _SPARE = 2  # supervisors kept ready once one was needed: making one takes 3 ms, a start altogether some 20
 
 
@@ -46,6 +47,16 @@ class Supervisors:
         self._unreached: set[SupervisedTask] = set()
 
     async def create(self, bundle: Bundle, streams: Sequence[Stream] = ()) -> SupervisedTask:
+        first, others = streams[:_AT_ONCE], list(streams[_AT_ONCE:])
+        try:
+            task = await self._create(bundle, first)
+            await _attach(task, others)
+        finally:
+            for stream in others:
+                os.close(stream.fd)
+        return task
+
+    async def _create(self, bundle: Bundle, streams: Sequence[Stream]) -> SupervisedTask:
         try:
             filter_ = self._filters.descriptor(bundle.path) if bundle.runtime in _OURS else None
             request = {**self._request(bundle, streams), "filter": filter_ is not None}
@@ -195,6 +206,15 @@ class Supervisors:
         self._filters.close()
         while self._spare:
             self._spare.popleft().close()
+
+
+async def _attach(task: SupervisedTask, streams: list[Stream]) -> None:
+    """Those of `streams` that it takes are removed from it. The others are closed, which is no reason not to start."""
+    try:
+        while streams:
+            await task.attach(streams.pop(0))
+    except (CortenError, OSError) as error:
+        log.warning("container %s starts without %d clients: %s", task.id, len(streams) + 1, error)
 
 
 def _attrs(labels: Mapping[str, str]) -> str:
