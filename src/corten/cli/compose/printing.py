@@ -10,7 +10,8 @@ import os
 import select
 import threading
 
-from corten.cli.output import STDERR, STDOUT, visible, write_all
+from corten.cli import signals
+from corten.cli.output import STDERR, STDOUT, err, visible, write_all
 from corten.client.errors import BadAnswer
 from corten.client.stdcopy import Frames
 
@@ -122,7 +123,7 @@ class Printer:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._ending = False
         self.idle = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._write_all, daemon=True)
         self._thread.start()
 
     def add(self, name: str, source: Source, tty: bool) -> None:
@@ -156,6 +157,12 @@ class Printer:
         text = f"{visible(name).ljust(self._width)}  | "
         return f"\x1b[{number}m{text}\x1b[0m" if self._colour else text
 
+    def _write_all(self) -> None:
+        try:
+            self._run()
+        except BrokenPipeError:  # the end of the command, as in `cli.main`: nothing else ends what waits for this
+            os._exit(128 + signals.NUMBERS["PIPE"])
+
     def _run(self) -> None:
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
@@ -188,7 +195,12 @@ class Printer:
                 data = row.source.read()
             except (BadAnswer, OSError):  # the container or the engine has ended
                 data = b""
-            self._show(row.name, row.lines(data) if data else row.last())
+            try:
+                lines = row.lines(data) if data else row.last()
+            except BadAnswer as error:  # the end of this one's output, and of no other's
+                err(f"{row.name}: {error}")
+                data, lines = b"", row.last()
+            self._show(row.name, lines)
             if not data:
                 return False
             if not row.source.more():
