@@ -118,3 +118,24 @@ def test_external_snapshots(vm: Vm) -> None:
     assert not any((place(vm, "forked") / "snapshots").iterdir())
     assert "nothing is wrong" in vm.run("system", "check")
     vm.run("vm", "rm", "-v", "forked")
+
+
+def test_a_revert_behind_a_backup(vm: Vm) -> None:
+    """The next backup has all of the disk. So it has to be where QEMU was killed, which is refused otherwise."""
+    vm.create("kept", "--disk", "16m", "--network", "none", "--start")
+    vm.ready("kept")
+    console(vm, "kept", WRITE % ("first", 9), "written")
+    vm.run("vm", "backup", "kept", "b1")
+    vm.run("vm", "snapshot", "create", "kept", "early")
+    console(vm, "kept", WRITE % ("second", 9), "written")
+    vm.run("vm", "stop", "kept")
+    vm.run("vm", "snapshot", "revert", "kept", "early")
+    made = vm.daemon.ask("POST", "/vms/kept/backup", {"Volume": "b2"})[1]
+    assert made["Base"] == ""
+    vm.run("vm", "kill", "kept")
+    assert vm.run("vm", "backup", "kept", "b3", code=1).endswith("is not known any more: take a full one (--full)\n")
+    vm.run("vm", "backup", "--full", "kept", "b3")
+    vm.run("vm", "rm", "-v", "kept")
+    read = [(vm.daemon.data / f"volumes/{name}/_data/disk.qcow2").read_bytes() for name in ("b1", "b2", "b3")]
+    assert [(b"first" in data, b"second" in data) for data in read] == [(True, False)] * 3
+    vm.run("volume", "rm", "b1", "b2", "b3")

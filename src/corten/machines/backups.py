@@ -7,9 +7,9 @@ changed, while the machine runs. A backup is a disk as any other: to restore it 
 from __future__ import annotations
 
 import secrets
-from contextlib import AsyncExitStack, ExitStack, nullcontext, suppress
+from contextlib import AsyncExitStack, ExitStack, nullcontext
 
-from corten.errors import Conflict, CortenError, NotFound
+from corten.errors import Conflict, NotFound
 from corten.machines import agent, blocks, run
 from corten.machines.jobs import finished
 from corten.machines.machine import Machine
@@ -20,7 +20,6 @@ from corten.spec.json import Json
 from corten.tasks.machine_tasks import MachineTask
 from corten.vm import board
 
-_BITMAP = "corten-backup"
 _PLACE = 900  # of the nodes of a backup, beside those of disks
 _SETS = 60000
 
@@ -78,34 +77,33 @@ async def _back_up(
     quiesce: bool = False,
 ) -> None:
     source = await blocks.written(task, machine, disk)
+    if incremental and not await blocks.knows_written(task, source):
+        last = machine.record.backups[disk.serial]
+        text = f"what was written to {disk.serial} since its last backup {last} is not known any more"
+        raise Conflict(f"{text}: take a full one (--full)")
     async with AsyncExitStack() as undo:
         with ExitStack() as held:
             layers, fds = machines.disks.open(volume, False, held)
             sets = [_SETS + level for level in range(len(layers))]
             for number, fd in zip(sets, fds, strict=True):
                 await task.ask("add-fd", [fd], fdset_id=number)
-                undo.push_async_callback(_quietly, task, "remove-fd", {"fdset-id": number})
+                undo.push_async_callback(blocks.quietly, task, "remove-fd", {"fdset-id": number})
         for node in board.disk_nodes(_PLACE, layers, [f"/dev/fdset/{number}" for number in sets]):
             await task.ask_json("blockdev-add", node)
-            undo.push_async_callback(_quietly, task, "blockdev-del", {"node-name": node["node-name"]})
+            undo.push_async_callback(blocks.quietly, task, "blockdev-del", {"node-name": node["node-name"]})
         job = f"backup{secrets.token_hex(4)}"
         wanted: Json = {"job-id": job, "device": source, "target": board.node(_PLACE, len(layers) - 1)}
         wanted |= {"auto-dismiss": False, "sync": "full"}
         async with agent.frozen(task) if quiesce else nullcontext():  # until it has begun: it has what was there then
             if incremental:
-                wanted |= {"sync": "incremental", "bitmap": _BITMAP}
+                wanted |= {"sync": "incremental", "bitmap": blocks.BITMAP}
                 await task.ask_json("blockdev-backup", wanted)
             else:
-                await _quietly(task, "block-dirty-bitmap-remove", {"node": source, "name": _BITMAP})
-                bitmap = {"node": source, "name": _BITMAP, "persistent": True}
+                await blocks.forget_written(task, source)
+                bitmap = {"node": source, "name": blocks.BITMAP, "persistent": True}
                 begin = [
                     {"type": "block-dirty-bitmap-add", "data": bitmap},
                     {"type": "blockdev-backup", "data": wanted},
                 ]
                 await task.ask_json("transaction", {"actions": begin})
         await finished(task, job, "backup")
-
-
-async def _quietly(task: MachineTask, command: str, arguments: Json) -> None:
-    with suppress(CortenError):
-        await task.ask_json(command, arguments)

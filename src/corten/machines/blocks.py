@@ -19,6 +19,7 @@ from corten.vm import board
 
 _NODE = re.compile(r"disk([0-9]+)-([0-9]+)\Z")
 _SET = re.compile(r"/dev/fdset/([0-9]+)\Z")
+BITMAP = "corten-backup"  # in a disk's file: what was written since its last backup
 
 
 async def written(task: MachineTask, machine: Machine, disk: Disk) -> str:
@@ -48,6 +49,19 @@ async def fd_set(task: MachineTask, node: str) -> int:
     found = await task.ask("query-named-block-nodes", (), flat=True)
     name = next((str(one["file"]) for one in found if one["node-name"] == f"{node}-file"), "")
     return int(matched[1]) if (matched := _SET.match(name)) else -1
+
+
+async def knows_written(task: MachineTask, node: str) -> bool:
+    """Whether a disk's file says what was written since its last backup. QEMU writes that down when it ends; what one
+    that was killed has left is inconsistent."""
+    found = await task.ask("query-named-block-nodes", (), flat=True)
+    bitmaps = [bitmap for one in found if one["node-name"] == node for bitmap in one.get("dirty-bitmaps") or ()]
+    return any(bitmap.get("name") == BITMAP and not bitmap.get("inconsistent") for bitmap in bitmaps)
+
+
+async def forget_written(task: MachineTask, node: str) -> None:
+    """The next backup has to be a full one."""
+    await quietly(task, "block-dirty-bitmap-remove", {"node": node, "name": BITMAP})
 
 
 def check(machine: Machine, disk: Disk, nodes: Sequence[str], chain: Sequence[str]) -> None:

@@ -111,11 +111,11 @@ async def revert(machines: Machines, machine: Machine, name: str) -> None:
         try:
             if snapshot.memory:
                 await run.start_locked(
-                    machines, machine, lambda task: _job(machine, task, "snapshot-load", name), snapshot.begun
+                    machines, machine, lambda task: _load(machines, machine, task, name), snapshot.begun
                 )
             else:
                 async with run.standing(machines, machine) as task:
-                    await _job(machine, task, "snapshot-load", name)
+                    await _load(machines, machine, task, name)
         except BaseException:
             record.config, record.disks, record.networks, record.addresses, record.saved = before
             raise
@@ -183,6 +183,14 @@ async def _save(machines: Machines, machine: Machine, task: MachineTask, tag: st
             raise
         sizes = f"{human_size(left)} for {human_size(memory)} of memory"
         raise Exhausted(f"{error}: no space left on the disk of {kept} ({sizes})") from error
+
+
+async def _load(machines: Machines, machine: Machine, task: MachineTask, tag: str) -> None:
+    """QEMU loads none into a disk of which it notes what is written: the next backup is a full one."""
+    for node in await nodes(machine, task):
+        await blocks.forget_written(task, node)
+    machine.record.backups = {}
+    await _job(machine, task, "snapshot-load", tag)
 
 
 async def forget_taken(machines: Machines, machine: Machine, task: MachineTask) -> None:
