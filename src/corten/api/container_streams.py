@@ -31,7 +31,7 @@ async def attach(call: Call) -> web.StreamResponse:
     container_attach.check_attachable(container)
     live, replay = call.flag("stream"), call.flag("logs")
     mux = not container.record.tty
-    with container.attach_under_way():
+    with container.attach_under_way() as early:
         taken = await take(call.request, framed=mux, stream_types=call.version >= STREAM_TYPES)
         stream = Stream(
             taken.fd,
@@ -43,9 +43,9 @@ async def attach(call: Call) -> web.StreamResponse:
             detach_keys=keys,
         )
         if not replay:  # which takes as long as the client takes to read it
-            await container_attach.attach(call.engine.containers, container, stream, live, replay)
+            await container_attach.attach(call.engine.containers, container, early, stream, live, replay)
             return Hijacked()
-    await container_attach.attach(call.engine.containers, container, stream, live, replay)
+    await container_attach.attach(call.engine.containers, container, early, stream, live, replay)
     return Hijacked()
 
 

@@ -52,11 +52,11 @@ async def attach(call: Call) -> web.StreamResponse:
             stderr=call.flag("stderr"),
             detach_keys=keys,
         )
-        with container.attach_under_way():
+        with container.attach_under_way() as early:
             await _begin(call, answer, stream)
             attaching = asyncio.ensure_future(
                 container_attach.attach(
-                    call.engine.containers, container, stream, call.flag("stream"), call.flag("logs")
+                    call.engine.containers, container, early, stream, call.flag("stream"), call.flag("logs")
                 )
             )
             if not call.flag("logs"):  # which takes as long as the client takes to read it

@@ -84,7 +84,7 @@ class Engine:
         await self.containers.changing.settle(seconds)
         await self.networks.settle()
         for container in self.containers.by_id.values():
-            container.close_queued()
+            container.close_early()
 
     def _users(self, image: str) -> list[str]:
         return [container.record.name for container in self.containers.of_image(image)]

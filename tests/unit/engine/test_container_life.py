@@ -284,12 +284,12 @@ async def test_a_client_that_attaches_during_a_start(engine: Engine, monkeypatch
     async def create_and_meet(bundle: Bundle, streams: Sequence[Stream] = ()) -> Task:
         task = await create(bundle, streams)
         stream = Stream(theirs.detach(), stdin=False, stdout=True, stderr=True, mux=False)
-        await container_attach.attach(engine.containers, container, stream, live=True, replay=False)
+        await container_attach.attach(engine.containers, container, container.early, stream, True, False)
         return task
 
     monkeypatch.setattr(runtime, "create", create_and_meet)
     await container_start.start(engine.containers, container)
-    assert not container.queued
+    assert not container.early.take()
     await container_stop.kill(engine.containers, container)
     with ours:
         ours.settimeout(60)

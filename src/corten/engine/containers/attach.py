@@ -9,6 +9,7 @@ from corten.aio.sources import closing
 from corten.engine.containers import logs
 from corten.engine.containers.container import Container
 from corten.engine.containers.containers import Containers
+from corten.engine.containers.early import EarlyStreams
 from corten.engine.containers.execs import check_running
 from corten.errors import Conflict, CortenError, Invalid
 from corten.spec import detach_keys as keys
@@ -35,8 +36,11 @@ def check_attachable(container: Container) -> None:
         raise Conflict(f"container {container.id} is marked for removal and cannot be attached to")
 
 
-async def attach(containers: Containers, container: Container, stream: Stream, live: bool, replay: bool) -> None:
-    """Give a client the container's past output (`replay`), and its streams from now on (`live`).
+async def attach(
+    containers: Containers, container: Container, early: EarlyStreams, stream: Stream, live: bool, replay: bool
+) -> None:
+    """Give a client the container's past output (`replay`), and its streams from now on (`live`), which are kept in
+    `early` where it has no task.
 
     Takes `stream.fd` in every case. The daemon keeps no part in a live stream: it is the supervisor's.
     """
@@ -51,7 +55,7 @@ async def attach(containers: Containers, container: Container, stream: Stream, l
             task = container.task
             given = True
             if task is None:
-                container.queue_stream(stream)
+                early.add(stream)
             else:
                 await task.attach(stream)
             containers.publish(container, "attach")

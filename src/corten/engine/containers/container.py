@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import select
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from corten.engine.containers.early import EarlyStreams
 from corten.engine.containers.probe import Probe
 from corten.engine.containers.records import Record, Status
 from corten.engine.containers.restarts import Restart
 from corten.errors import Conflict
 from corten.network.endpoint import Endpoint
-from corten.tasks.contract import Exit, Stream, Task
+from corten.tasks.contract import Exit, Task
 
 Condition = Literal["not-running", "next-exit", "removed"]
 _RETURN = 30.0  # seconds
@@ -34,7 +33,7 @@ class Container:
     restart        the restart that its keeper waits for (see `lifecycle`), None when there is none
     restart_delay  seconds that the last start by its policy was put off for
     attaching      attaches under way: the client may already have its answer, and ask for the start
-    queued         streams of clients that attached before the start
+    early          streams of clients that attached before the start
     teardown       what goes on behind the answer that a run has ended; the next start waits for it
     endpoints      connected networks, by name
     held           connections of clients that wait for the end of a run, by key (see `held`)
@@ -49,6 +48,7 @@ class Container:
         "_restart_ended",
         "attaching",
         "bundle",
+        "early",
         "endpoints",
         "execs",
         "gone",
@@ -56,7 +56,6 @@ class Container:
         "held",
         "lent",
         "lock",
-        "queued",
         "record",
         "release",
         "restart",
@@ -79,7 +78,7 @@ class Container:
         self.task: Task | None = None
         self.release: AsyncExitStack | None = None
         self.attaching: set[asyncio.Future[None]] = set()
-        self.queued: list[Stream] = []
+        self.early = EarlyStreams()
         self.teardown: set[asyncio.Task[None]] = set()
         self.endpoints: dict[str, Endpoint] = {}
         self.execs: set[str] = set()
@@ -220,40 +219,25 @@ class Container:
             await asyncio.wait(set(self.teardown))
 
     @contextmanager
-    def attach_under_way(self) -> Iterator[None]:
-        """From before the client has its answer until its stream is queued or served: a start waits for that."""
+    def attach_under_way(self) -> Iterator[EarlyStreams]:
+        """From before the client has its answer until its stream is kept or served: a start waits for that.
+
+        Where to keep it should there be no task by then, which is those for the run that the client asked for.
+        """
         attaching = asyncio.get_running_loop().create_future()
         self.attaching.add(attaching)
         try:
-            yield
+            yield self.early
         finally:
             self.attaching.discard(attaching)
             attaching.set_result(None)
 
     async def attached(self) -> None:
         """Wait for attaches under way, or a quick program's output is over before they get any of it."""
-        while self.attaching:
+        if self.attaching:
             await asyncio.wait(set(self.attaching))
 
-    def queue_stream(self, stream: Stream) -> None:
-        """Keep a client's stream until the start; those that were disconnected meanwhile are closed."""
-        self.queued = [old for old in self.queued if not _disconnected(old)]
-        self.queued.append(stream)
-
-    def close_queued(self) -> None:
-        for stream in self.take_queued():
-            os.close(stream.fd)
-
-    def take_queued(self) -> list[Stream]:
-        taken, self.queued = self.queued, []
-        return taken
-
-
-def _disconnected(stream: Stream) -> bool:
-    """True, and the descriptor is closed, when the other side has closed both directions; a half-closed one reads."""
-    poll = select.poll()
-    poll.register(stream.fd, 0)
-    if any(events & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, events in poll.poll(0)):
-        os.close(stream.fd)
-        return True
-    return False
+    def close_early(self) -> None:
+        """Of the run that has ended, or does not come about."""
+        self.early.close()
+        self.early = EarlyStreams()

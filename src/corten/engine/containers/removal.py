@@ -43,7 +43,7 @@ async def remove_locked(containers: Containers, container: Container, volumes: b
         record.state.status = before  # it can be tried again
         raise
     release_volumes(containers.stores.volumes, container, anonymous=volumes)
-    container.close_queued()
+    container.close_early()
     container.gone = True
     containers.drop(container)
     containers.stores.images.used(record.image_id)

@@ -115,7 +115,7 @@ def _record_start(containers: Containers, container: Container, task: Task, phas
 
 async def _serve_late(container: Container, task: Task) -> None:
     """Clients that attached while the task was being made: too late for its creation, too early to find it."""
-    for stream in container.take_queued():
+    for stream in container.early.take():
         try:
             await task.attach(stream)
         except CortenError as error:  # it has ended already, and the client's stream with it
@@ -125,6 +125,7 @@ async def _serve_late(container: Container, task: Task) -> None:
 async def release(container: Container) -> None:
     """Give back what the run acquired. An error is logged: what is left is swept at the daemon's next start."""
     stack, container.release, container.task = container.release, None, None
+    container.close_early()
     if container.health is not None:
         container.health.stop()
     if stack is None:
@@ -169,7 +170,7 @@ async def complete_adoption(containers: Containers, container: Container) -> Non
 def _record_failure(containers: Containers, container: Container, error: BaseException) -> None:
     """A start that failed leaves its reason in the record, as Docker's does."""
     state = container.record.state
-    container.close_queued()
+    container.close_early()
     if not isinstance(error, (CortenError, OSError)):
         return
     code = error.exit_code if isinstance(error, StartFailed) else state.exit_code or 128  # as dockerd
@@ -290,7 +291,7 @@ async def _side_by_side(
         if guest_of(container.record.host_config):
             return await create_guest()
         with phases.phase("create"):
-            return await containers.runtime.create(made, container.take_queued())
+            return await containers.runtime.create(made, container.early.take())
 
     async def create_guest() -> Task:
         assert namespace is not None
@@ -312,7 +313,7 @@ async def _side_by_side(
                 finally:
                     container.waiting = ""
             with phases.phase("create"):
-                return await containers.runtime.create(replace(made, guest=guest), container.take_queued())
+                return await containers.runtime.create(replace(made, guest=guest), container.early.take())
 
     async def connect() -> Sequence[Tap]:
         with phases.phase("network"):
