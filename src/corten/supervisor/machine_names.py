@@ -12,14 +12,12 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Callable
 from typing import NamedTuple
 
-from corten.kernel import tap
 from corten.spec import udp
 from corten.spec.udp import Datagram
 from corten.supervisor.loop import READ, Loop
-from corten.supervisor.machine_leases import OTHERS, is_gone, listen
+from corten.supervisor.tap_sockets import TapSockets
 
 PORT = 53
 _UNDER_WAY = 256  # questions; the oldest is forgotten for one more
@@ -41,7 +39,7 @@ class Names:
 
     def __init__(self, loop: Loop, asks: int) -> None:
         self._loop = loop
-        self._listening: set[socket.socket] = set()
+        self._taps = TapSockets(loop)
         self._asked: dict[int, Asked] = {}
         self._number = 0
         self._asks: socket.socket | None = None
@@ -49,9 +47,14 @@ class Names:
 
     def add(self, device: int, server: str) -> None:
         """`device` is the tap of one, `server` the address of its bridge, which it asks."""
-        listening = listen(tap.name_of(device), PORT)
-        self._listening.add(listening)
-        self._loop.watch(listening.fileno(), READ, self._came(listening, ipaddress.IPv4Address(server).packed))
+        address = ipaddress.IPv4Address(server).packed
+
+        def came(tap: socket.socket, frame: bytes) -> None:
+            question = udp.parse(frame)
+            if question is not None and question.target == address and len(question.content) > _HEADER:
+                self._ask(tap, question)
+
+        self._taps.add(device, PORT, came)
 
     def ask_by(self, asks: int) -> None:
         """By this socket, which is taken, from now on."""
@@ -67,25 +70,15 @@ class Names:
             asks.close()
         self._asked.clear()
 
-    def _came(self, listening: socket.socket, server: bytes) -> Callable[[int], None]:
-        def ask(_: int) -> None:
-            try:
-                frame, (_, _, kind, *_) = listening.recvfrom(2048)
-                question = udp.parse(frame)
-                if kind == OTHERS or question is None or question.target != server:
-                    return
-                if len(question.content) <= _HEADER or self._asks is None:
-                    return
-                self._number = (self._number + 1) & 0xFFFF
-                if len(self._asked) >= _UNDER_WAY:
-                    del self._asked[next(iter(self._asked))]
-                self._asked[self._number] = Asked(listening, question.content[:2], question)
-                self._asks.send(struct.pack("!H", self._number) + question.content[2:])
-            except OSError:  # the device is down, or the server gone: the guest asks again
-                if is_gone(listening):
-                    self._end(listening)
-
-        return ask
+    def _ask(self, tap: socket.socket, question: Datagram) -> None:
+        """OSError when the server has gone: the guest asks again."""
+        if self._asks is None:
+            return
+        self._number = (self._number + 1) & 0xFFFF
+        if len(self._asked) >= _UNDER_WAY:
+            del self._asked[next(iter(self._asked))]
+        self._asked[self._number] = Asked(tap, question.content[:2], question)
+        self._asks.send(struct.pack("!H", self._number) + question.content[2:])
 
     def _answered(self, _: int) -> None:
         assert self._asks is not None
@@ -105,13 +98,7 @@ class Names:
 
     def close(self) -> None:
         self._forget()
-        for one in tuple(self._listening):
-            self._end(one)
-
-    def _end(self, listening: socket.socket) -> None:
-        self._listening.discard(listening)
-        self._loop.forget(listening.fileno())
-        listening.close()
+        self._taps.close()
 
 
 def _cut(answer: bytes, question: bytes) -> bytes:

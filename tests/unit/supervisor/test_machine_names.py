@@ -12,9 +12,9 @@ import pytest
 
 from corten.spec import udp
 from corten.spec.udp import Datagram
-from corten.supervisor import machine_names
-from corten.supervisor.machine_leases import OTHERS
+from corten.supervisor import tap_sockets
 from corten.supervisor.machine_names import Names
+from corten.supervisor.tap_sockets import OTHERS
 
 _BRIDGE = bytes((172, 18, 0, 1))
 _QUESTION = b"\xaa\xbb\1\0\0\1\0\0\0\0\0\0\4beta\0\0\1\0\1"
@@ -62,7 +62,7 @@ class Loop:
 class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.tap, self.loop = Tap(), Loop()
-        monkeypatch.setattr(machine_names, "listen", lambda *_: self.tap)
+        monkeypatch.setattr(tap_sockets, "listen", lambda *_: self.tap)
         monkeypatch.setattr("corten.kernel.tap.name_of", lambda _: "tap")
         self.server, asks = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.server.setblocking(False)
