@@ -92,13 +92,11 @@ class FakeTask(HostTask):
             os.close(stream.fd)
             raise
 
-    async def hold(self, key: str, fd: int) -> None:
-        with self._running():
-            return
+    def hold(self, key: str, fd: int) -> None:
+        return
 
-    async def release(self, key: str, answer: bool) -> None:
-        with self._running():
-            return
+    def release(self, key: str, answer: bool) -> None:
+        return
 
     async def write_log(self) -> None:
         with self._running():

@@ -162,7 +162,7 @@ async def wait(call: Call) -> web.StreamResponse:
             exit = await future
             return json_answer(exit_for(call.version, exit.status, ""))
         answer = await container_streams.begin(call, "application/json")
-        with held(call.engine.containers.changing, found, condition, call.descriptor):
+        with held(found, condition, call.descriptor):
             exit = await future
     finally:
         future.cancel()

@@ -62,6 +62,8 @@ class Forwarder:
 
     async def settle(self) -> None:
         """All ports that were stopped are free when this returns, unless the process is stopped itself."""
+        if not self._stopping:
+            return
         try:
             async with asyncio.timeout(_PATIENCE):
                 while self._stopping:

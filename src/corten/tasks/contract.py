@@ -174,14 +174,15 @@ class Task(Protocol):
     async def attach(self, stream: Stream) -> None:
         """Serve this client from now on. Returns at once."""
 
-    async def hold(self, key: str, fd: int) -> None:
+    def hold(self, key: str, fd: int) -> None:
         """Take a copy of a client's connection on which a chunked HTTP/1.1 answer has begun, and end that answer with
         Docker's {"StatusCode": n} if this daemon is gone when the run ends. `key` is not used twice.
 
-        Nothing where the supervisor is an older version's.
+        Returns at once, whether or not the copy is kept: not by the supervisor of an older version, not behind the end,
+        and not beyond `supervisor.waits.MOST`.
         """
 
-    async def release(self, key: str, answer: bool) -> None:
+    def release(self, key: str, answer: bool) -> None:
         """The copy is closed; or, with `answer`, kept and answered at the end whether or not this daemon is there."""
 
     async def write_log(self) -> None:

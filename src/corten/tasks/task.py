@@ -178,17 +178,24 @@ class SupervisedTask(HostTask):
             raise Unavailable(f"cannot reach the supervisor of container {self.id}: it takes no connections")
         if self._out is None:
             raise Conflict(f"container {self.id} is not running")
-        number = self._number = self._number + 1
+        number = self._number + 1
         future = self._requests[number] = self._loop.create_future()
-        try:
-            self._out.send({"id": number, "do": do, "until": time.monotonic() + PATIENCE, **body}, fds)
-        except OSError:  # `close` sets the error of what waits for the answer
-            self.close()
+        self._tell(do, fds, **body)  # where that fails, `close` sets the error of what waits for the answer
         try:
             answer = await self._within_patience(future, do)
         finally:
             self._requests.pop(number, None)
         return answers.content(answer, StartFailed if do in _LONG else Failed)
+
+    def _tell(self, do: str, fds: Sequence[int] = (), **body: Any) -> None:
+        """The request with the next number. Nothing where there is no supervisor: it has ended, or is not reached."""
+        self._number += 1
+        if self._out is None:
+            return
+        try:
+            self._out.send({"id": self._number, "do": do, "until": time.monotonic() + PATIENCE, **body}, fds)
+        except OSError:
+            self.close()
 
     async def _within_patience(self, future: asyncio.Future[Json], do: str) -> Json:
         """What the supervisor says. Unavailable when it reads nothing, or is not done with what it has read."""
@@ -280,13 +287,13 @@ class SupervisedTask(HostTask):
         finally:
             os.close(stream.fd)
 
-    async def hold(self, key: str, fd: int) -> None:
+    def hold(self, key: str, fd: int) -> None:
         if self._version >= requests.HOLDS_WAITS and not self._exit.done():
-            await self._ask("hold", [fd], key=key)
+            self._tell("hold", [fd], key=key)
 
-    async def release(self, key: str, answer: bool) -> None:
+    def release(self, key: str, answer: bool) -> None:
         if self._version >= requests.HOLDS_WAITS:
-            await self._ask("release", key=key, answer=answer)
+            self._tell("release", key=key, answer=answer)
 
     async def write_log(self) -> None:
         if self._version >= requests.WRITES_LOG:
@@ -444,6 +451,8 @@ class SupervisedTask(HostTask):
 
     async def _over(self, seconds: float) -> bool:
         """The supervisor has ended, within so many seconds."""
+        if self._gone.is_set():
+            return True
         try:
             async with asyncio.timeout(seconds):
                 await self._gone.wait()

@@ -222,21 +222,19 @@ async def test_since_version_2_the_supervisor_does_it(tmp_path: Path) -> None:
 async def test_what_it_has_not_heard_of_it_is_not_asked(tmp_path: Path) -> None:
     """Before version 4 no connections are kept: who waits is answered by the daemon or not at all."""
     async with task(tmp_path, "c1", 3, {}) as (made, supervisor):
-        await made.hold("a", 0)
-        await made.release("a", answer=True)
+        made.hold("a", 0)
+        made.release("a", answer=True)
         with pytest.raises(BlockingIOError):
             supervisor.connection.recv(1)
 
 
 async def test_since_version_4_it_keeps_connections(tmp_path: Path) -> None:
     async with task(tmp_path, "c1", 4, {}) as (made, supervisor):
-        asking = asyncio.ensure_future(made.hold("a", supervisor.connection.fileno()))
+        made.hold("a", supervisor.connection.fileno())
         request = await supervisor.answer({"ok": {}})
-        await asking
         assert (request["do"], request["key"], request["fds"]) == ("hold", "a", 1)
-        asking = asyncio.ensure_future(made.release("a", answer=True))
+        made.release("a", answer=True)
         request = await supervisor.answer({"ok": {}})
-        await asking
         assert (request["do"], request["key"], request["answer"]) == ("release", "a", True)
         await made.write_log()  # of version 5
         with pytest.raises(BlockingIOError):
@@ -247,7 +245,7 @@ async def test_behind_the_end_of_a_run_no_connection_is_kept(tmp_path: Path) -> 
     """The daemon knows the end, and answers itself."""
     async with task(tmp_path, "c1", 4, {}) as (made, supervisor):
         made.end(Exit(0, 0.0))
-        await made.hold("a", supervisor.connection.fileno())
+        made.hold("a", supervisor.connection.fileno())
         with pytest.raises(BlockingIOError):
             supervisor.connection.recv(1)
 

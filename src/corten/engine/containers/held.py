@@ -7,24 +7,17 @@ end with this daemon: when that is gone, the supervisor writes the answer (`cort
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from corten.aio.background import Background
 from corten.engine.containers.container import Condition, Container
-from corten.errors import CortenError
 from corten.supervisor.waits import MOST
 from corten.tasks.contract import Task
 
-log = logging.getLogger(__name__)
-
 
 @contextmanager
-def held(
-    changing: Background, container: Container, condition: Condition, descriptor: Callable[[], int]
-) -> Iterator[None]:
+def held(container: Container, condition: Condition, descriptor: Callable[[], int]) -> Iterator[None]:
     """While a client waits for an answer, the head of which it has. `descriptor` is that of its connection, below 0
     when that has ended.
 
@@ -38,12 +31,13 @@ def held(
     key = secrets.token_hex(8)
     container.held[key] = descriptor
     if container.task is not None:
-        _hold(changing, container, container.task, key)
+        _hold(container, container.task, key)
     try:
         yield
     except asyncio.CancelledError:
         # The client has gone; or the daemon is about to, and the client waits on.
-        _release(changing, container, key, answer=descriptor() >= 0)
+        if container.task is not None:
+            container.task.release(key, answer=descriptor() >= 0)
         raise
     finally:
         container.held.pop(key, None)
@@ -54,29 +48,12 @@ def connections(container: Container) -> dict[str, int]:
     return {key: fd for key, descriptor in container.held.items() if (fd := descriptor()) >= 0}
 
 
-def hold_others(changing: Background, container: Container, task: Task, started_with: Iterable[str]) -> None:
+def hold_others(container: Container, task: Task, started_with: Iterable[str]) -> None:
     """Those of clients that came while it was starting."""
     for key in container.held.keys() - started_with:
-        _hold(changing, container, task, key)
+        _hold(container, task, key)
 
 
-def _hold(changing: Background, container: Container, task: Task, key: str) -> None:
-    async def hold() -> None:
-        descriptor = container.held.get(key)
-        if descriptor is not None and (fd := descriptor()) >= 0:
-            await _quietly(task.hold(key, fd))
-
-    changing.spawn(hold(), f"keeping a connection for the end of container {container.id}")
-
-
-def _release(changing: Background, container: Container, key: str, answer: bool) -> None:
-    if container.task is not None:
-        work = _quietly(container.task.release(key, answer))
-        changing.spawn(work, f"giving up a connection for the end of container {container.id}")
-
-
-async def _quietly(asking: Awaitable[None]) -> None:
-    try:
-        await asking
-    except CortenError as error:  # the run has ended, or its supervisor does not answer: the daemon's own answer counts
-        log.debug("a client's wait is not kept: %s", error)
+def _hold(container: Container, task: Task, key: str) -> None:
+    if (fd := container.held[key]()) >= 0:
+        task.hold(key, fd)

@@ -96,7 +96,7 @@ async def start(containers: Containers, container: Container) -> dict[str, float
         _record_failure(containers, container, error)
         raise
     container.run(task)
-    held.hold_others(containers.changing, container, task, waiting)
+    held.hold_others(container, task, waiting)
     health.begin(containers, container)
     containers.publish(container, "start")
     await container_files.rewrite_network(containers, [*linking(containers, container), *containers.members(container)])
