@@ -13,9 +13,10 @@ import pytest
 
 from e2e_parts import census, clients, guests
 from e2e_parts.clients import Client, available
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.cortend import IMAGE, Cortend, short_root
 from e2e_parts.others import dockerd, registry
 from e2e_parts.patience import LIMIT
+from e2e_parts.pods import Face, faced
 from e2e_parts.terminal import Terminal
 
 HERE = Path(__file__).parent
@@ -54,19 +55,14 @@ def daemon(request: pytest.FixtureRequest, run_s_own: Path) -> Iterator[Cortend]
     in_guests = getattr(request, "param", "process") == "vm"
     if in_guests and (why := guests.missing()):
         pytest.skip(why)
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    root.chmod(0o755)  # others may see that there is a socket, as below /run
-    running = Cortend(root, *(guests.FLAGS if in_guests else ()))
-    try:
+    with short_root() as root, Cortend(root, *(guests.FLAGS if in_guests else ())) as running:
+        root.chmod(0o755)  # others may see that there is a socket, as below /run
         if in_guests:
             guests.begin(running, run_s_own)
         else:
             running.start()
             running.warm_up()
         yield running
-    finally:
-        running.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +86,13 @@ def _client(name: str, daemon: Cortend) -> Client:
     if name not in known:
         pytest.skip(f"no {name} client (Debian package docker.io)")
     return Client(name, known[name], daemon.address, daemon.root)
+
+
+@pytest.fixture
+def face(daemon: Cortend, tmp_path: Path) -> Iterator[Face]:
+    """Kubernetes' interface of the daemon."""
+    with faced(daemon, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from e2e_parts.builders import Builder, builder
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.cortend import IMAGE, Cortend, short_root
 
 FILES = f"""FROM {IMAGE} AS one
 COPY a /a
@@ -30,15 +28,10 @@ STEPS = 6
 @pytest.fixture(scope="module")
 def other() -> Iterator[Cortend]:
     """Another machine."""
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    running = Cortend(root)
-    try:
+    with short_root() as root, Cortend(root) as running:
         running.start()
         running.warm_up()
         yield running
-    finally:
-        running.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 
 from e2e_parts.builders import Builder, builder
 from e2e_parts.clients import CORTEN, Done, execute
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.cortend import IMAGE, Cortend, short_root
 
 FILES = f"""FROM {IMAGE}
 ARG TOKEN
@@ -73,14 +71,9 @@ def test_our_own(daemon: Cortend, files: Path) -> None:
 @pytest.fixture
 def own() -> Iterator[Cortend]:
     """A daemon that may be stopped."""
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    running = Cortend(root)
-    try:
+    with short_root() as root, Cortend(root) as running:
         running.start()
         yield running
-    finally:
-        running.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def test_it_outlives_the_daemon(own: Cortend, files: Path) -> None:

@@ -6,11 +6,9 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import stat
 import subprocess
 import tarfile
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +19,7 @@ from typing import Any
 import pytest
 
 from e2e_parts.builders import Builder, all_ended, builder
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.cortend import IMAGE, Cortend, short_root
 
 FILES = f"""FROM {IMAGE} AS made
 RUN mkdir -p /out/sub/empty && echo one > /out/a && ln /out/a /out/hard && ln -s sub/b /out/link && \\
@@ -221,9 +219,7 @@ def test_the_same_on_another_machine(buildx: Builder, daemon: Cortend, files: Pa
     (files / "Dockerfile").write_text(
         f"FROM {IMAGE}\nRUN echo now > /now; mkdir /d; touch -d @1234567890 /old; ln -s /now /link\nCOPY Dockerfile /\n"
     )
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    other = Cortend(root)
-    try:
+    with short_root() as root, Cortend(root) as other:
         other.start()
         digests = []
         for number, each in enumerate((daemon, other)):
@@ -238,9 +234,6 @@ def test_the_same_on_another_machine(buildx: Builder, daemon: Cortend, files: Pa
             assert members["old"].mtime == 1234567890 and members["now"].mtime == 1300000000
         assert digests[0] == digests[1]
         assert (tmp_path / "0.tar").read_bytes() == (tmp_path / "1.tar").read_bytes()
-    finally:
-        other.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 LARGE = f"""FROM {IMAGE} AS made

@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 import foreign
 from e2e_parts import clients
 from e2e_parts.clients import Client
-from e2e_parts.cortend import Cortend
+from e2e_parts.cortend import Cortend, short_root
 from e2e_parts.patience import LIMIT, PATIENCE, until
 
 pytestmark = pytest.mark.timeout(LIMIT)
@@ -50,17 +49,12 @@ def own() -> Iterator[Client]:
     known = clients.available()
     if "docker" not in known:
         pytest.skip("no docker client (Debian package docker.io)")
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    daemon = Cortend(root)
-    try:
+    with short_root() as root, Cortend(root) as daemon:
         daemon.start()
         client = Client("docker", known["docker"], daemon.address, root)
         yield client
         client.close()
         daemon.remove_everything()
-    finally:
-        daemon.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def _python(client: Client, parts: Path, root: Path) -> str:

@@ -7,7 +7,6 @@ import os
 import select
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ import foreign
 from corten.vm import virtiofs
 from e2e_parts import census, clients, guests
 from e2e_parts.clients import Client
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.cortend import IMAGE, Cortend, short_root
 from e2e_parts.patience import LIMIT, PATIENCE, until
 from vm import machines
 
@@ -34,16 +33,11 @@ def running(run_s_own: Path) -> Iterator[Cortend]:
         pytest.skip(lacking)
     if not os.path.exists(virtiofs.PROGRAM):
         pytest.skip("needs virtiofsd of QEMU 7.2 (Debian package qemu-system-common)")
-    root = Path(tempfile.mkdtemp(prefix="cv-"))
-    root.chmod(0o755)
-    running = Cortend(root)
-    try:
+    with short_root() as root, Cortend(root) as running:
+        root.chmod(0o755)
         guests.begin(running, run_s_own)
         running.warm_up()
         yield running
-    finally:
-        running.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,9 +14,9 @@ import aiohttp
 import pytest
 
 from corten.spec.protobuf import cri
-from e2e_parts.cortend import Cortend
+from e2e_parts.cortend import Cortend, short_root
 from e2e_parts.patience import PATIENCE
-from e2e_parts.pods import Face, container_config, own_network, pod_config
+from e2e_parts.pods import Face, container_config, faced, own_network, pod_config
 from spdy_client import Client, Frame
 
 _HANDSHAKE = (
@@ -30,19 +27,10 @@ _HANDSHAKE = (
 
 @pytest.fixture(scope="module")
 def face() -> Iterator[Face]:
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    daemon = Cortend(root, "--config-file", str(own_network(root)))
-    made = Face(daemon, root)
-    try:
+    with short_root() as root, Cortend(root, "--config-file", str(own_network(root))) as daemon:
         daemon.start()
-        made.start()
-        yield made
-        for pod in daemon.get("/pods/json"):
-            daemon.ask("DELETE", f"/pods/{pod['id']}")
-        made.stop()
-    finally:
-        daemon.stop()
-        shutil.rmtree(root, ignore_errors=True)
+        with faced(daemon, root) as made:
+            yield made
 
 
 class Spdy:

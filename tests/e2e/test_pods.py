@@ -4,55 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from grpclib import GRPCError
 from grpclib import Status as Code
-from grpclib.client import Channel, UnaryStreamMethod
 
 from corten.network.sysctls import bridges_are_filtered
 from corten.spec.protobuf import cri
 from corten.spec.protobuf.codec import Message
 from corten.supervisor.sockets import HOLDER
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.cortend import IMAGE, Cortend, short_root
 from e2e_parts.patience import PATIENCE
-from e2e_parts.pods import IMAGES, RUNTIME, Face, container_config, own_network, pod_config, private
-from grpc_bytes import Bytes
+from e2e_parts.pods import IMAGES, Face, container_config, own_network, pod_config, private
 
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Cortend]:
     """One of its own: this machine may have a configuration of networks by plugins."""
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    made = Cortend(root, "--config-file", str(own_network(root)))
-    try:
+    with short_root() as root, Cortend(root, "--config-file", str(own_network(root))) as made:
         made.start()
         made.warm_up()
         yield made
-    finally:
-        made.stop()
-        shutil.rmtree(root, ignore_errors=True)
-
-
-@pytest.fixture
-def face(daemon: Cortend, tmp_path: Path) -> Iterator[Face]:
-    made = Face(daemon, tmp_path)
-    made.start()
-    try:
-        yield made
-    finally:
-        for pod in daemon.get("/pods/json"):  # of a test that has failed
-            daemon.ask("DELETE", f"/pods/{pod['id']}")
-        made.stop()
 
 
 async def test_what_a_kubelet_asks_first(face: Face) -> None:
@@ -314,26 +293,20 @@ async def test_a_log_is_reopened(face: Face) -> None:
 async def test_events(face: Face) -> None:
     """Of pods and their containers alone, with what both are then."""
     seen: list[tuple[str, cri.Event]] = []
-    channel = Channel(path=str(face.socket), codec=Bytes())
-    try:
-        async with UnaryStreamMethod(channel, RUNTIME + "GetContainerEvents", bytes, bytes).open() as stream:
-            await stream.send_message(b"", end=True)
-            await stream.recv_initial_metadata()
-            made = {"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}}
-            assert face.daemon.ask("POST", "/containers/create?name=other", made)[0] == 201
-            pod = await face.pod(pod_config(face))
-            container = await face.container(pod, container_config("true"))
-            await face.exited(container)
-            await face.remove(pod)
-            last: cri.ContainerEventResponse | None = None
-            while (pod, cri.Event.DELETED) not in seen:
-                async with asyncio.timeout(PATIENCE):
-                    message = await stream.recv_message()
-                last = cri.ContainerEventResponse.decode(message or b"")
-                seen.append((last.container_id, cri.Event(last.container_event_type)))
-            await stream.cancel()
-    finally:
-        channel.close()
+    async with face.events() as stream:
+        made = {"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}}
+        assert face.daemon.ask("POST", "/containers/create?name=other", made)[0] == 201
+        pod = await face.pod(pod_config(face))
+        container = await face.container(pod, container_config("true"))
+        await face.exited(container)
+        await face.remove(pod)
+        last: cri.ContainerEventResponse | None = None
+        while (pod, cri.Event.DELETED) not in seen:
+            async with asyncio.timeout(PATIENCE):
+                message = await stream.recv_message()
+            last = cri.ContainerEventResponse.decode(message or b"")
+            seen.append((last.container_id, cri.Event(last.container_event_type)))
+        await stream.cancel()
     assert [event for id, event in seen if id == container] == [0, 1, 2, 3]
     assert [event for id, event in seen if id == pod] == [0, 1, 2, 3]
     assert {id for id, _ in seen} == {pod, container}
@@ -399,10 +372,8 @@ async def test_a_pod_whose_holder_is_killed(face: Face) -> None:
 
 
 async def test_everything_goes_on_when_daemon_and_face_are_killed() -> None:
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    daemon = Cortend(root, "--config-file", str(own_network(root)))
-    face = Face(daemon, root)
-    try:
+    with short_root() as root, Cortend(root, "--config-file", str(own_network(root))) as daemon:
+        face = Face(daemon, root)
         daemon.start()
         face.start()
         pod = await face.pod(pod_config(face))
@@ -422,6 +393,3 @@ async def test_everything_goes_on_when_daemon_and_face_are_killed() -> None:
         await face.remove(pod)
         assert not list((daemon.exec / "sandboxes").iterdir())
         face.stop()
-    finally:
-        daemon.stop()
-        shutil.rmtree(root, ignore_errors=True)

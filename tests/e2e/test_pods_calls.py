@@ -7,21 +7,18 @@ import json
 import os
 import random
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from grpclib import GRPCError
 from grpclib import Status as Code
-from grpclib.client import Channel, UnaryStreamMethod
 
 from corten.spec.protobuf import cri
 from corten.spec.protobuf.codec import Message
-from e2e_parts.cortend import CORTEND, IMAGE, Cortend
+from e2e_parts.cortend import CORTEND, IMAGE, Cortend, short_root
 from e2e_parts.patience import PATIENCE
-from e2e_parts.pods import IMAGES, RUNTIME, Face, container_config, own_network, pod_config
-from grpc_bytes import Bytes
+from e2e_parts.pods import IMAGES, Face, container_config, own_network, pod_config
 
 _DEVICE = {"path": "/dev/mine", "hostPath": "/dev/null", "permissions": "r"}
 _RUNC = shutil.which("runc", path="/usr/sbin:/usr/bin")
@@ -31,35 +28,18 @@ _EDITS = {"env": ["DEVICE=first"], "deviceNodes": [_DEVICE]}
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Cortend]:
     """Without CAP_SYS_RESOURCE, whatever this machine has, and with devices by CDI."""
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    (root / "cdi").mkdir()
-    kind = {"cdiVersion": "0.8.0", "kind": "vendor.com/class", "devices": [{"name": "first", "containerEdits": _EDITS}]}
-    (root / "cdi/vendor.json").write_text(json.dumps(kind))
-    program = ["setpriv", "--bounding-set=-sys_resource", str(CORTEND)]
-    settings = own_network(root)
-    runtimes = {"beside": {"path": _RUNC}}
-    settings.write_text(json.dumps({**json.loads(settings.read_text()), "runtimes": runtimes if _RUNC else {}}))
-    flags = ["--config-file", str(settings), "--cdi-spec-dir", str(root / "cdi")]
-    made = Cortend(root, *flags, program=program)
-    try:
-        made.start()
-        made.warm_up()
-        yield made
-    finally:
-        made.stop()
-        shutil.rmtree(root, ignore_errors=True)
-
-
-@pytest.fixture
-def face(daemon: Cortend, tmp_path: Path) -> Iterator[Face]:
-    made = Face(daemon, tmp_path)
-    made.start()
-    try:
-        yield made
-    finally:
-        for pod in daemon.get("/pods/json"):  # of a test that has failed
-            daemon.ask("DELETE", f"/pods/{pod['id']}")
-        made.stop()
+    with short_root() as root:
+        (root / "cdi").mkdir()
+        devices = [{"name": "first", "containerEdits": _EDITS}]
+        kind = {"cdiVersion": "0.8.0", "kind": "vendor.com/class", "devices": devices}
+        (root / "cdi/vendor.json").write_text(json.dumps(kind))
+        settings = own_network(root, runtimes={"beside": {"path": _RUNC}} if _RUNC else {})
+        flags = ["--config-file", str(settings), "--cdi-spec-dir", str(root / "cdi")]
+        program = ["setpriv", "--bounding-set=-sys_resource", str(CORTEND)]
+        with Cortend(root, *flags, program=program) as made:
+            made.start()
+            made.warm_up()
+            yield made
 
 
 async def test_counters(face: Face) -> None:
@@ -100,20 +80,14 @@ async def test_every_subscriber_has_the_events(face: Face) -> None:
 
     async def listen(begun: asyncio.Event) -> list[tuple[str, int]]:
         seen: list[tuple[str, int]] = []
-        channel = Channel(path=str(face.socket), codec=Bytes())
-        try:
-            async with UnaryStreamMethod(channel, RUNTIME + "GetContainerEvents", bytes, bytes).open() as stream:
-                await stream.send_message(b"", end=True)
-                await stream.recv_initial_metadata()
-                begun.set()
-                while not seen or seen[-1][1] != cri.Event.DELETED or seen[-1][0] != pod:
-                    event = cri.ContainerEventResponse.decode(await stream.recv_message() or b"")
-                    seen.append((event.container_id, event.container_event_type))
-                    status = event.pod_sandbox_status
-                    assert event.container_event_type == cri.Event.DELETED or (status is not None and status.id == pod)
-                await stream.cancel()
-        finally:
-            channel.close()
+        async with face.events() as stream:
+            begun.set()
+            while not seen or seen[-1][1] != cri.Event.DELETED or seen[-1][0] != pod:
+                event = cri.ContainerEventResponse.decode(await stream.recv_message() or b"")
+                seen.append((event.container_id, event.container_event_type))
+                status = event.pod_sandbox_status
+                assert event.container_event_type == cri.Event.DELETED or (status is not None and status.id == pod)
+            await stream.cancel()
         return seen
 
     pod, begun = "", [asyncio.Event() for _ in range(3)]

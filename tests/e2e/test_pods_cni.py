@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from grpclib import GRPCError
 from grpclib import Status as Code
 
 from corten.spec.protobuf import cri
-from e2e_parts.cortend import Cortend
+from e2e_parts.cortend import Cortend, short_root
 from e2e_parts.patience import PATIENCE
 from e2e_parts.pods import Face, container_config, pod_config
 
@@ -82,16 +80,13 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    made = World(Path(tempfile.mkdtemp(prefix="ce-")))
-    try:
-        made.daemon.start()
-        made.face.start()
-        yield made
-        made.face.stop()
-    finally:
-        made.daemon.stop()
-
-        shutil.rmtree(made.root, ignore_errors=True)
+    with short_root() as root:
+        made = World(root)
+        with made.daemon:
+            made.daemon.start()
+            made.face.start()
+            yield made
+            made.face.stop()
 
 
 async def test_plugins_make_and_undo_a_network(world: World) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from corten.cri.daemon import Daemon
 from corten.errors import CortenError, Failed
 from corten.spec.protobuf import cri
 from e2e_parts import guests
-from e2e_parts.cortend import Cortend
+from e2e_parts.cortend import Cortend, short_root
 from e2e_parts.patience import LIMIT, PATIENCE
-from e2e_parts.pods import Face, container_config, own_network, pod_config
+from e2e_parts.pods import Face, container_config, faced, own_network, pod_config
 from free_ports import free_port
 
 pytestmark = pytest.mark.timeout(LIMIT)
@@ -52,28 +51,17 @@ _SERVES = "mkdir /w; echo page > /w/index.html; httpd -h /w -p 8080; httpd -h /w
 def daemon(run_s_own: Path) -> Iterator[Cortend]:
     if why := guests.missing():
         pytest.skip(why)
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    settings = root / "daemon.json"
-    settings.write_text(json.dumps({"cri": {"cni-conf-dir": str(root / "net.d"), "cni-bin-dir": str(root / "bin")}}))
-    made = Cortend(root, "--config-file", str(settings))
-    try:
+    with short_root() as root, Cortend(root, "--config-file", str(root / "daemon.json")) as made:
+        plugins = {"cni-conf-dir": str(root / "net.d"), "cni-bin-dir": str(root / "bin")}
+        (root / "daemon.json").write_text(json.dumps({"cri": plugins}))
         guests.begin(made, run_s_own)
         yield made
-    finally:
-        made.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture
 def face(daemon: Cortend, tmp_path: Path) -> Iterator[Face]:
-    made = Face(daemon, tmp_path, handler="vm")
-    made.start()
-    try:
+    with faced(daemon, tmp_path, handler="vm") as made:
         yield made
-    finally:
-        for pod in daemon.get("/pods/json"):  # of a test that has failed
-            daemon.ask("DELETE", f"/pods/{pod['id']}")
-        made.stop()
 
 
 async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
@@ -184,10 +172,8 @@ async def _counted(face: Face, pod: str) -> None:
 
 async def test_it_goes_on_when_daemon_and_face_are_killed(daemon: Cortend, run_s_own: Path) -> None:
     """A daemon of its own, which begins from what the other one has booted."""
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    killed = Cortend(root, "--config-file", str(own_network(root)))
-    face = Face(killed, root, handler="vm")
-    try:
+    with short_root() as root, Cortend(root, "--config-file", str(own_network(root))) as killed:
+        face = Face(killed, root, handler="vm")
         guests.provide(killed, run_s_own)
         killed.start()
         face.start()
@@ -210,9 +196,6 @@ async def test_it_goes_on_when_daemon_and_face_are_killed(daemon: Cortend, run_s
         await face.remove(pod)
         assert not list((killed.exec / "sandboxes").iterdir())
         face.stop()
-    finally:
-        killed.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pytest
 
 from corten.spec.protobuf import cri
 from e2e_parts import host_inodes, meddle
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.cortend import IMAGE, Cortend, short_root
 from e2e_parts.host_inodes import ITS_OWN, Inode, file_systems
 from e2e_parts.patience import until
 from e2e_parts.pods import Face, container_config, own_network, pod_config
@@ -32,27 +30,10 @@ def host() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Cortend]:
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    made = Cortend(root, "--config-file", str(own_network(root)))
-    try:
+    with short_root() as root, Cortend(root, "--config-file", str(own_network(root))) as made:
         made.start()
         made.warm_up()
         yield made
-    finally:
-        made.stop()
-        shutil.rmtree(root, ignore_errors=True)
-
-
-@pytest.fixture
-def face(daemon: Cortend, tmp_path: Path) -> Iterator[Face]:
-    made = Face(daemon, tmp_path)
-    made.start()
-    try:
-        yield made
-    finally:
-        for pod in daemon.get("/pods/json"):
-            daemon.ask("DELETE", f"/pods/{pod['id']}")
-        made.stop()
 
 
 def mounts(given: Path) -> list[cri.Mount]:

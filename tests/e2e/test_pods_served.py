@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from corten.spec.protobuf import cri
-from e2e_parts.cortend import Cortend
+from e2e_parts.cortend import Cortend, short_root
 from e2e_parts.patience import until
 from e2e_parts.pods import Face, container_config, pod_config, private
 
 
 @pytest.fixture
 def served() -> Iterator[Cortend]:
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    (root / "daemon.json").write_text(json.dumps({"cri": {"start": True, "cni-conf-dir": str(root / "none")}}))
-    made = Cortend(root, "--config-file", str(root / "daemon.json"))
-    try:
+    with short_root() as root, Cortend(root, "--config-file", str(root / "daemon.json")) as made:
+        (root / "daemon.json").write_text(json.dumps({"cri": {"start": True, "cni-conf-dir": str(root / "none")}}))
         made.start()
         yield made
-    finally:
-        made.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def listening(path: Path) -> int:

@@ -6,9 +6,7 @@ import base64
 import hashlib
 import json
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 import pytest
 
 from e2e_parts.clients import Client, available, finish
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.cortend import IMAGE, Cortend, short_root
 from e2e_parts.others import registry
 from image_parts import tars
 from image_parts.held import held
@@ -29,15 +27,10 @@ from registry_parts.own import own_process
 @pytest.fixture(scope="module")
 def own() -> Iterator[Cortend]:
     """A daemon with a configuration file."""
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    (root / "daemon.json").write_text("{}")
-    running = Cortend(root, "--config-file", str(root / "daemon.json"))
-    try:
+    with short_root() as root, Cortend(root, "--config-file", str(root / "daemon.json")) as running:
+        (root / "daemon.json").write_text("{}")
         running.start()
         yield running
-    finally:
-        running.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture

@@ -6,12 +6,15 @@ import http.client
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from e2e_parts.http import Connection
 from e2e_parts.patience import PATIENCE, until
@@ -21,8 +24,22 @@ CORTEND = Path(sys.executable).parent / "cortend"
 IMAGE = "corten/busybox"
 
 
+@contextmanager
+def short_root() -> Iterator[Path]:
+    """A directory for a daemon, whose path leaves room for those of sockets; it is removed at the end."""
+    root = Path(tempfile.mkdtemp(prefix="ce-"))
+    try:
+        yield root
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
 class Cortend:
-    """Started by `start`, ended by `stop`. The bridge is taken away at the end, as a daemon leaves it to the next."""
+    """Started by `start`, ended by `stop`. The bridge is taken away at the end, as a daemon leaves it to the next.
+
+    with short_root() as root, Cortend(root, "--debug") as daemon:  # stopped at the end, not started at the beginning
+        daemon.start()
+    """
 
     def __init__(self, root: Path, *flags: str, program: Sequence[str] = ()) -> None:
         self.root = root
@@ -35,6 +52,12 @@ class Cortend:
         self._program = list(program) or [str(CORTEND)]
         self._process: subprocess.Popen[bytes] | None = None
         self._kept: Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.stop()
 
     @property
     def command(self) -> list[str]:

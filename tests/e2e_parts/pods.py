@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from grpclib.client import Channel, UnaryUnaryMethod
+from grpclib.client import Channel, Stream, UnaryStreamMethod, UnaryUnaryMethod
 
 from corten.spec.protobuf import cri
 from corten.spec.protobuf.codec import Message
@@ -53,6 +55,18 @@ class Face:
             call = UnaryUnaryMethod(channel, service + method, bytes, bytes)
             found = await call((request or cri.Empty()).encode(), timeout=PATIENCE)
             return answer.decode(found)
+        finally:
+            channel.close()
+
+    @asynccontextmanager
+    async def events(self) -> AsyncIterator[Stream[bytes, bytes]]:
+        """Messages of GetContainerEvents, from now on: it has begun."""
+        channel = Channel(path=str(self.socket), codec=Bytes())
+        try:
+            async with UnaryStreamMethod(channel, RUNTIME + "GetContainerEvents", bytes, bytes).open() as stream:
+                await stream.send_message(b"", end=True)
+                await stream.recv_initial_metadata()
+                yield stream
         finally:
             channel.close()
 
@@ -99,10 +113,23 @@ class Face:
         await self.ask("RemovePodSandbox", cri.RemovePodSandboxRequest(pod), cri.Empty)
 
 
-def own_network(root: Path) -> Path:
+@contextmanager
+def faced(daemon: Cortend, root: Path, handler: str = "") -> Iterator[Face]:
+    """A face that is started. At the end there is none of its pods, also of a test that has failed."""
+    face = Face(daemon, root, handler)
+    face.start()
+    try:
+        yield face
+    finally:
+        for pod in daemon.get("/pods/json"):
+            daemon.ask("DELETE", f"/pods/{pod['id']}")
+        face.stop()
+
+
+def own_network(root: Path, **more: object) -> Path:
     """A daemon.json for pods in the engine's own network, whatever this machine has of plugins."""
     path = root / "daemon.json"
-    path.write_text(json.dumps({"cri": {"cni-conf-dir": str(root / "none")}}))
+    path.write_text(json.dumps({"cri": {"cni-conf-dir": str(root / "none")}, **more}))
     return path
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 
 from e2e_parts.clients import CORTEN, Client
-from e2e_parts.cortend import Cortend
+from e2e_parts.cortend import Cortend, short_root
 from e2e_parts.others import archive, layer, need, registry
 from e2e_parts.patience import PATIENCE, until
 
@@ -129,25 +127,19 @@ class Storm:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[tuple[Cortend, str, list[bytes]]]:
     need("docker-registry")
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    daemon = Cortend(root)
-    try:
-        with registry(tmp_path / "registry") as host:
-            daemon.start()
-            client = Client("corten", CORTEN, daemon.address, root)
-            base = layer({"etc/base": "base\n" * 50}, programs=True)
-            archives = []
-            for number in range(IMAGES):
-                path, name = tmp_path / f"{number}.tar", f"{host}/storm/app:{number}"
-                layers = [base, *(layer({f"etc/{step}": f"{step}\n" * 2000}) for step in range(number))]
-                archive(path, name, layers, {"Cmd": ["cat", "/etc/base"]})
-                client("load", "-q", "-i", str(path))
-                client("push", "-q", name)
-                archives.append(path.read_bytes())
-            yield daemon, host, archives
-    finally:
-        daemon.stop()
-        shutil.rmtree(root, ignore_errors=True)
+    with short_root() as root, Cortend(root) as daemon, registry(tmp_path / "registry") as host:
+        daemon.start()
+        client = Client("corten", CORTEN, daemon.address, root)
+        base = layer({"etc/base": "base\n" * 50}, programs=True)
+        archives = []
+        for number in range(IMAGES):
+            path, name = tmp_path / f"{number}.tar", f"{host}/storm/app:{number}"
+            layers = [base, *(layer({f"etc/{step}": f"{step}\n" * 2000}) for step in range(number))]
+            archive(path, name, layers, {"Cmd": ["cat", "/etc/base"]})
+            client("load", "-q", "-i", str(path))
+            client("push", "-q", name)
+            archives.append(path.read_bytes())
+        yield daemon, host, archives
 
 
 def test_nothing_is_lost_and_nothing_is_kept(world: tuple[Cortend, str, list[bytes]]) -> None:

@@ -10,10 +10,8 @@ import asyncio
 import os
 import random
 import secrets
-import shutil
 import socket
 import struct
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -21,18 +19,16 @@ from typing import TypeVar
 import pytest
 from grpclib import GRPCError
 from grpclib import Status as Code
-from grpclib.client import Channel, UnaryStreamMethod
 from grpclib.exceptions import StreamTerminatedError
 
 from corten.spec.protobuf import cri
 from corten.spec.protobuf.codec import Message
 from corten.supervisor import sockets
-from e2e_parts.cortend import IMAGE, Cortend
+from e2e_parts.cortend import IMAGE, Cortend, short_root
 from e2e_parts.patience import LIMIT, PATIENCE, until
 from e2e_parts.pods import IMAGES, RUNTIME, Face, container_config, own_network, pod_config
 from fault_parts.fragile import alive, kill, parent
 from fault_parts.images import busybox
-from grpc_bytes import Bytes
 from image_parts import tars
 from image_parts.held import held
 from image_parts.stores import Made, digest
@@ -87,17 +83,14 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    root = Path(tempfile.mkdtemp(prefix="ce-"))
-    made = World(root)
-    try:
-        made.daemon.start()
-        made.daemon.warm_up()
-        made.face.start()
-        yield made
-        made.face.stop()
-    finally:
-        made.daemon.stop()
-        shutil.rmtree(root, ignore_errors=True)
+    with short_root() as root:
+        made = World(root)
+        with made.daemon:
+            made.daemon.start()
+            made.daemon.warm_up()
+            made.face.start()
+            yield made
+            made.face.stop()
 
 
 async def answered(under_way: asyncio.Task[cri.Empty]) -> bool:
@@ -234,28 +227,22 @@ async def test_calls_that_look(world: World, victim: str) -> None:
     container = await face.container(pod, container_config("sleep", "1000"))
     before = await face.status(container)
     calls = _looks(pod, container)
-    channel = Channel(path=str(face.socket), codec=Bytes())
-    try:
-        async with UnaryStreamMethod(channel, RUNTIME + "GetContainerEvents", bytes, bytes).open() as events:
-            await events.send_message(b"", end=True)
-            await events.recv_initial_metadata()
-            under_way = [
-                asyncio.ensure_future(face.ask(method, asked, cri.Empty, service)) for service, method, asked in calls
-            ]
-            await asyncio.sleep(world.chance.uniform(0, _SHORT))
-            await world.kill(under_way)
-            for each in under_way:
-                await answered(each)
-            if victim == "client":
-                await events.cancel()
-            else:
-                async with asyncio.timeout(PATIENCE):
-                    with pytest.raises(_GONE):
-                        while await events.recv_message() is not None:
-                            pass
-                        await events.recv_trailing_metadata()
-    finally:
-        channel.close()
+    async with face.events() as events:
+        under_way = [
+            asyncio.ensure_future(face.ask(method, asked, cri.Empty, service)) for service, method, asked in calls
+        ]
+        await asyncio.sleep(world.chance.uniform(0, _SHORT))
+        await world.kill(under_way)
+        for each in under_way:
+            await answered(each)
+        if victim == "client":
+            await events.cancel()
+        else:
+            async with asyncio.timeout(PATIENCE):
+                with pytest.raises(_GONE):
+                    while await events.recv_message() is not None:
+                        pass
+                    await events.recv_trailing_metadata()
     for service, method, asked in calls:
         await face.ask(method, asked, cri.Empty, service)
     after = await face.status(container)
