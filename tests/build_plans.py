@@ -9,7 +9,7 @@ from corten.build.contract import BuildRequest, CopyStep, RunStep
 from corten.build.plan.graph import Step
 from corten.build.plan.planner import Planned, Planner
 from corten.errors import NotFound
-from corten.images.images import Image
+from corten.images.image import Image
 from corten.spec import platform as platforms
 from corten.spec.dockerfile.parse import parse
 from corten.spec.image_config import ImageConfig

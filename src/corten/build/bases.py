@@ -10,7 +10,8 @@ from corten.build.contract import BuildRequest, Client, Status, Trace
 from corten.build.plan.keys import digest
 from corten.build.vertices import vertex
 from corten.errors import CortenError, Failed, Invalid, NotFound
-from corten.images.images import Image, Images
+from corten.images.image import Image
+from corten.images.images import Images
 from corten.spec import platform as platforms
 from corten.spec.json import Json
 from corten.spec.reference import Reference, parse

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,8 @@ from corten.images import variants
 from corten.images import view as image_view
 from corten.images.collect import NOTHING_KEPT, RESUMABLE, Kept
 from corten.images.commit import Committer, Request
+from corten.images.image import Image
+from corten.images.lookup import Lookup, named
 from corten.images.progress import Emit, status, stream
 from corten.images.remove import Remover, Users
 from corten.images.store import ImageStore
@@ -24,13 +24,9 @@ from corten.images.uses import Uses
 from corten.registry.client import archives
 from corten.registry.client.registry import Registry
 from corten.snapshots.stored import StoredTrees
-from corten.spec import digest as digests
 from corten.spec import platform as platforms
-from corten.spec.docker import config as docker
 from corten.spec.docker.config import Config
-from corten.spec.docker.decode import decode
 from corten.spec.docker.filters import Filters
-from corten.spec.image_config import ImageConfig
 from corten.spec.json import Json
 from corten.spec.oci_image import Descriptor
 from corten.spec.platform import Platform
@@ -48,36 +44,11 @@ if TYPE_CHECKING:  # loaded with the first use: of most of these a daemon has no
     from corten.images.pull import Puller
     from corten.images.push import Pusher
     from corten.images.remote import Remote
+    from corten.images.save import Saver
     from corten.images.source import Source
 
 Rows = list[Json]  # a name of its own, because `list` is a method below
-_ID = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
-_REMEMBERED = 256  # answers of `resolve`
 _UPLOADS = 256  # loads and imports at a time that have sent something (docs/images.md)
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image as containers see it.
-
-    `chain_id` is the tree of its last layer (None for an image without layers); names are in their familiar form;
-    `size` in bytes, `created` RFC 3339; `layers` are its blobs, `manifest` is the digest of its manifest.
-    """
-
-    id: str
-    config: ImageConfig
-    chain_id: str | None
-    repo_tags: tuple[str, ...]
-    repo_digests: tuple[str, ...]
-    size: int
-    created: str
-    layers: tuple[Descriptor, ...] = ()
-    manifest: str = ""
-
-    @cached_property
-    def defaults(self) -> docker.ImageConfig:
-        """What it says of its containers."""
-        return decode(docker.ImageConfig, self.config.config)
 
 
 OnEvent = Callable[[str, str, dict[str, str]], None]
@@ -116,9 +87,8 @@ class Images:
         self._on_event = on_event
         self._on_pull = on_pull
         self.store = store = ImageStore(database, blobs, trees, workers, kept)
-        self._resolved: dict[str, Image] = {}  # by what was asked for, as long as no record changes
-        self._resolved_at = 0
         self._records = store.records
+        self._lookup = Lookup(store.records)
         self._registry = registry
         self._driver = driver
         self._readers = Readers(_UPLOADS, "loads and imports")
@@ -148,6 +118,12 @@ class Images:
         from corten.images.importing import Importer
 
         return Importer(self.store, self._readers, self._imported)
+
+    @cached_property
+    def _saver(self) -> Saver:
+        from corten.images.save import Saver
+
+        return Saver(self.store, self._lookup, self._saved)
 
     @cached_property
     def _pusher(self) -> Pusher:
@@ -183,27 +159,7 @@ class Images:
 
     def resolve(self, ref: str) -> Image:
         """The image of a tag, a digest, an id or the unique start of one. Raises NotFound."""
-        if self._resolved_at != self._records.changes or len(self._resolved) > _REMEMBERED:
-            self._resolved_at = self._records.changes
-            self._resolved = {}
-        if ref not in self._resolved:
-            self._resolved[ref] = self._resolve(ref)
-        return self._resolved[ref]
-
-    def _resolve(self, ref: str) -> Image:
-        record = self._find(ref)[0]
-        chain = record.chain
-        return Image(
-            record.id,
-            record.config,
-            chain[-1] if chain else None,
-            tuple(image_view.familiar(name) for name in self._records.tags(record.id)),
-            tuple(image_view.familiar(name) for name in self._records.digests(record.id)),
-            record.size,
-            record.created,
-            record.layers,
-            record.manifest,
-        )
+        return self._lookup.resolve(ref)
 
     async def provide(self, ref: str, platform: Platform | None = None) -> Image:
         """`resolve` for a container to be made: an image that is built in is made when it is not here, and one of
@@ -212,7 +168,7 @@ class Images:
         actual = found.config.platform
         if platform is None or actual is None or platforms.fits(actual, platform):
             return found
-        return self.resolve(await self._variant(self._find(found.id)[0], ref, platform))
+        return self.resolve(await self._variant(self._lookup.find(found.id)[0], ref, platform))
 
     async def _variant(self, record: ImageRecord, ref: str, platform: Platform) -> str:
         id = await variants.image(self.store, record, platform)
@@ -237,41 +193,6 @@ class Images:
                 raise
         return self.resolve(await to_disk_thread(self._builtin.ensure, reference))
 
-    def _find(self, ref: str) -> tuple[ImageRecord, str | None]:
-        """The record, and the canonical name that it was found by (None: by its id).
-
-        Raises NotFound, or Invalid for what is no name.
-        """
-        name, id = self._look_up(ref)
-        record = self._records.get(id) if id is not None else None
-        if record is None:
-            if not _ID.fullmatch(ref):
-                parse(ref)  # Invalid, when no image can have this name
-            raise NotFound(f"No such image: {_shown(ref)}")
-        return record, name
-
-    def _look_up(self, ref: str) -> tuple[str | None, str | None]:
-        try:
-            reference = parse(ref).tagged
-        except Invalid:
-            reference = None
-        if reference is not None:
-            name, id = self._by_name(reference)
-            if id is not None:
-                return name, id
-        if _ID.fullmatch(ref):
-            ids = self._records.with_prefix(ref.removeprefix("sha256:"))
-            if len(ids) == 1:
-                return None, ids[0]
-        return None, self._records.with_manifest(ref) if digests.is_digest(ref) else None
-
-    def _by_name(self, reference: Reference) -> tuple[str, str | None]:
-        if reference.digest:
-            name = f"{reference.name}@{reference.digest}"
-            return name, self._records.by_digest(name)
-        name = str(reference)
-        return name, self._records.by_tag(name)
-
     def list(
         self,
         filters: Mapping[str, Iterable[str]] | None = None,
@@ -285,7 +206,7 @@ class Images:
         rows = [(record, *names.get(record.id, ([], []))) for record in self._records.all()]
         asked = Filters(filters)
         marks = {*asked.get("before", ()), *asked.get("since", ())}
-        created = {mark: image_view.nanoseconds(self._find(mark)[0].created) for mark in marks}
+        created = {mark: image_view.nanoseconds(self._lookup.find(mark)[0].created) for mark in marks}
         shared = self._shared([record for record, _, _ in rows]) if shared_size else {}
         ours = variants.hidden((record for record, _, _ in rows), names)
         kept = image_view.select([row for row in rows if row[0].id not in ours], asked, created)
@@ -317,12 +238,12 @@ class Images:
         """Docker's answer. `variant` is the id of the image that it is of, where that belongs to the one named `ref`;
         `manifests`: with what there is of its index, which reads blobs. Raises NotFound."""
         try:
-            record, _ = self._find(ref)
+            record, _ = self._lookup.find(ref)
         except Invalid:  # `docker inspect NAME` asks here whether it is an image's before it asks for a network, say
             raise NotFound(f"No such image: {ref}") from None
         names = (self._records.tags(record.id), self._records.digests(record.id))
         every = self.manifests(record) if manifests else None
-        record = self._find(variant)[0] if variant else record
+        record = self._lookup.find(variant)[0] if variant else record
         driver = {"Name": self._driver, "Data": self._places(record)}
         parent = record.parent if record.parent and self._records.get(record.parent) is not None else ""
         shown = image_view.details(record, *names, driver, parent)
@@ -346,7 +267,7 @@ class Images:
 
     def history(self, ref: str, variant: str = "") -> Rows:
         """Docker's rows; `variant` as for `inspect`."""
-        record, _ = self._find(variant or ref)
+        record, _ = self._lookup.find(variant or ref)
         tree_store = self.store.trees.tree_store
         sizes = {name: tree_store.size(name) for name in record.chain}
         return image_view.history(record, self._records.tags(record.id), sizes)
@@ -386,7 +307,7 @@ class Images:
 
     def _pulled(self, reference: Reference) -> None:
         self.publish("pull", reference.familiar, {"name": reference.familiar_name})
-        id = self._by_name(reference)[1]
+        id = self._lookup.by_name(reference)[1]
         if id is not None:
             self.uses.note(id)
         self._on_pull()
@@ -442,39 +363,10 @@ class Images:
         Layers that the image `since` has, or that are among the chain ids `present`, are left out: the receiver's
         `load` has them.
         """
-        from corten.images.save import Base, Saved, save
+        return self._saver.save(refs, platform, since, present)
 
-        base = Base(frozenset(present))
-        if since:
-            base = Base(base.chains | set(self._find(since)[0].chain), _shown(since))
-        wanted = platforms.parse(platform) if platform else None
-        chosen: dict[str, tuple[ImageRecord, dict[str, None]]] = {}
-        for ref in refs:
-            for record, tag in self._named(ref):
-                record = self._of_platform(record, ref, wanted)
-                chosen.setdefault(record.id, (record, {}))[1].update({tag: None} if tag else {})
-        if not chosen:
-            raise Invalid("no image was named")
-        for record, _ in chosen.values():
-            record.must_be_whole()
-        for record, _ in chosen.values():
-            self.publish("save", record.id, {"name": record.id})
-        alone = wanted is not None or bool(base.chains)
-        images = [
-            Saved(record, [*tags], "" if alone or not record.others else record.others[0])
-            for record, tags in chosen.values()
-        ]
-        return save(self.store.blobs, self.store.leases, images, base)
-
-    def _of_platform(self, record: ImageRecord, ref: str, wanted: Platform | None) -> ImageRecord:
-        """The image itself, or what its index has for that platform. Raises NotFound. Reads blobs."""
-        actual = record.config.platform
-        if wanted is None or actual is None or platforms.fits(actual, wanted):
-            return record
-        found = variants.kept(self.store.blobs, record, wanted)
-        if found is None:
-            raise NotFound(f"image {_shown(ref)} is here for {actual}, not for {wanted}")
-        return found
+    def _saved(self, id: str) -> None:
+        self.publish("save", id, {"name": id})
 
     def present(self, chains: Iterable[str]) -> Sequence[str]:
         """Those of these chain ids whose layer `load` can take from an image that is here."""
@@ -487,19 +379,6 @@ class Images:
         }
         return sorted(found)
 
-    def _named(self, ref: str) -> Sequence[tuple[ImageRecord, str | None]]:
-        try:
-            reference = parse(ref)
-        except Invalid:
-            reference = None
-        if reference is not None and not reference.tag and not reference.digest:
-            tags = [name for names in self._records.names().values() for name in names[0]]
-            several = [name for name in tags if parse(name).name == reference.name]
-            if several:
-                return [(self._find(name)[0], name) for name in several]
-        record, name = self._find(ref)
-        return [(record, name if name is not None and "@" not in name else None)]
-
     def push(
         self, repo: str, tag: str = "", auth: Json | None = None, platform: str | None = None
     ) -> AsyncIterator[Json]:
@@ -511,12 +390,11 @@ class Images:
         if reference.digest:
             raise Invalid("cannot push a digest reference")
         if reference.tag and self._records.by_tag(str(reference)):
-            return self._pusher.push([(reference, self._find(str(reference))[0])], auth, platform)
-        tags = [] if reference.tag else [tag for names in self._records.names().values() for tag in names[0]]
-        known = [parse(name) for name in tags if parse(name).name == reference.name]
+            return self._pusher.push([(reference, self._lookup.find(str(reference))[0])], auth, platform)
+        known = [] if reference.tag else [parse(name) for name in self._lookup.tags(reference.name)]
         if not known:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
-        return self._pusher.push([(each, self._find(str(each))[0]) for each in known], auth, platform)
+        return self._pusher.push([(each, self._lookup.find(str(each))[0]) for each in known], auth, platform)
 
     async def push_content(
         self, reference: Reference, digest: str, under: str, auth: Json | None, id: str, emit: Emit
@@ -583,7 +461,7 @@ class Images:
 
     def tag(self, ref: str, repo: str, tag: str) -> None:
         """Give the image one more name; a name that another image had is taken from it."""
-        record, _ = self._find(ref)
+        record, _ = self._lookup.find(ref)
         reference = named(repo, tag)
         if reference.digest:
             raise Invalid("refusing to create a tag with a digest reference")
@@ -600,7 +478,7 @@ class Images:
 
         Raises NotFound, or Conflict when it is in use. `noprune` has no effect.
         """
-        record, name = self._find(ref)
+        record, name = self._lookup.find(ref)
         if platforms:
             return await self._remover.remove_platforms(record, platforms)
         return await self._remover.remove(record, name, force)
@@ -612,23 +490,3 @@ class Images:
 
     def publish(self, action: str, id: str, attributes: dict[str, str]) -> None:
         self._on_event(action, id, attributes)
-
-
-def named(repo: str, tag: str) -> Reference:
-    """The reference of a repository and a tag or digest given apart, as Docker's API has them.
-
-    Raises Invalid for what is no name.
-    """
-    reference = parse(repo)
-    if not tag:
-        return reference
-    if "@" in tag or ":" in tag:
-        return reference.with_digest(tag.rpartition("@")[2])
-    return reference.with_tag(tag)
-
-
-def _shown(ref: str) -> str:
-    try:
-        return parse(ref).tagged.familiar
-    except Invalid:
-        return f"sha256:{ref}" if len(ref) == 64 and _ID.fullmatch(ref) else ref

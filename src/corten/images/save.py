@@ -7,17 +7,20 @@ is loaded again has the digests it had.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from corten.aio.sources import closing
-from corten.errors import NotFound
-from corten.images import content, layout
+from corten.errors import Invalid, NotFound
+from corten.images import content, layout, variants
+from corten.images.lookup import Lookup, shown
+from corten.images.store import ImageStore
 from corten.spec import digest as digests
 from corten.spec import oci_image
+from corten.spec import platform as platforms
 from corten.spec.json import Json
-from corten.spec.platform import described
+from corten.spec.platform import Platform
 from corten.spec.reference import parse
 from corten.store.blobs import Blobs
 from corten.store.images import ImageRecord
@@ -50,6 +53,51 @@ class Saved:
     record: ImageRecord
     tags: Sequence[str]
     index: str = ""
+
+
+class Saver:
+    """`saved` is called with the id of each image that is saved."""
+
+    def __init__(self, store: ImageStore, lookup: Lookup, saved: Callable[[str], None]) -> None:
+        self._store = store
+        self._lookup = lookup
+        self._saved = saved
+
+    def save(
+        self, refs: Sequence[str], platform: str | None, since: str, present: Iterable[str]
+    ) -> AsyncIterator[bytes]:
+        """As `Images.save`."""
+        base = Base(frozenset(present))
+        if since:
+            base = Base(base.chains | set(self._lookup.find(since)[0].chain), shown(since))
+        wanted = platforms.parse(platform) if platform else None
+        chosen: dict[str, tuple[ImageRecord, dict[str, None]]] = {}
+        for ref in refs:
+            for record, tag in self._lookup.several(ref):
+                record = self._of_platform(record, ref, wanted)
+                chosen.setdefault(record.id, (record, {}))[1].update({tag: None} if tag else {})
+        if not chosen:
+            raise Invalid("no image was named")
+        for record, _ in chosen.values():
+            record.must_be_whole()
+        for record, _ in chosen.values():
+            self._saved(record.id)
+        alone = wanted is not None or bool(base.chains)
+        images = [
+            Saved(record, [*tags], "" if alone or not record.others else record.others[0])
+            for record, tags in chosen.values()
+        ]
+        return save(self._store.blobs, self._store.leases, images, base)
+
+    def _of_platform(self, record: ImageRecord, ref: str, wanted: Platform | None) -> ImageRecord:
+        """The image itself, or what its index has for that platform. Raises NotFound. Reads blobs."""
+        actual = record.config.platform
+        if wanted is None or actual is None or platforms.fits(actual, wanted):
+            return record
+        found = variants.kept(self._store.blobs, record, wanted)
+        if found is None:
+            raise NotFound(f"image {shown(ref)} is here for {actual}, not for {wanted}")
+        return found
 
 
 async def save(blobs: Blobs, leases: Leases, images: Sequence[Saved], base: Base = NOTHING) -> AsyncIterator[bytes]:
@@ -112,5 +160,5 @@ def _entries(blobs: Blobs, saved: Saved) -> list[Json]:
     entry: Json = {"mediaType": media_type, "digest": digest, "size": blobs.size(digest)}
     platform = saved.record.config.platform
     if platform is not None and not saved.index:
-        entry["platform"] = described(platform)
+        entry["platform"] = platforms.described(platform)
     return [{**entry, "annotations": layout.named(tag)} for tag in saved.tags] or [entry]

@@ -15,7 +15,7 @@ from corten.build.plan.planner import Planned, Planner
 from corten.build.solver import _once
 from corten.buildkit.results import named_by, several
 from corten.errors import Invalid
-from corten.images.images import Image
+from corten.images.image import Image
 from corten.spec import platform as platforms
 from corten.spec.dockerfile.errors import DockerfileError
 from corten.spec.dockerfile.parse import parse

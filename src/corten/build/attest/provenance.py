@@ -14,7 +14,7 @@ from corten.build.contract import BuildRequest, RunStep
 from corten.build.plan.graph import Base, Local, Node, Plan, Remote, Repository, Step
 from corten.build.state import State
 from corten.errors import Invalid
-from corten.images.images import Image
+from corten.images.image import Image
 from corten.spec import platform as platforms
 from corten.spec import purl, slsa
 from corten.spec.dockerfile.mounts import SecretMount, SshMount

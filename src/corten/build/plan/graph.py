@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from corten.build.contract import Bind, CacheMount, CopyStep, RunStep, StageTree, Tree
-from corten.images.images import Image
+from corten.images.image import Image
 from corten.spec.image_config import History
 from corten.spec.json import Json
 

@@ -21,7 +21,7 @@ from corten.build.plan.remote import is_git, is_web
 from corten.build.plan.stage import Stage
 from corten.build.plan.step_names import StepNames
 from corten.errors import CortenError, Invalid, Unsupported
-from corten.images.images import Image
+from corten.images.image import Image
 from corten.registry.client import archives
 from corten.spec import git_url
 from corten.spec import platform as platforms

@@ -21,7 +21,7 @@ from corten.engine.containers.stores import Stores
 from corten.engine.containers.wanted import networks_of, with_ids
 from corten.engine.volume_content import fill_volumes
 from corten.errors import Invalid, NotFound
-from corten.images.images import Image
+from corten.images.image import Image
 from corten.plan.facts import MountPoint
 from corten.plan.isolation import facts_for, guest_of, in_guest
 from corten.plan.merge import merge_config
