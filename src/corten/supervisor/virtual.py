@@ -21,11 +21,8 @@ from corten.errors import (
     Conflict,
     Corrupt,
     CortenError,
-    Exhausted,
-    Failed,
     Invalid,
     NotFound,
-    Silent,
     Unavailable,
     Unsupported,
 )
@@ -44,11 +41,12 @@ from corten.instance.contract import (
 from corten.kernel import timers
 from corten.runtime.null import OF_CONTAINER
 from corten.runtime.program import with_group_names
-from corten.supervisor import clone, guest_work, place
+from corten.supervisor import clone, guest_requests, guest_work, place
 from corten.supervisor.failures import print_exception
 from corten.supervisor.guest_connections import GuestConnections
 from corten.supervisor.guest_network import GuestNetwork
 from corten.supervisor.guest_process import GuestProcess, Streams
+from corten.supervisor.guest_requests import GuestRequests
 from corten.supervisor.guest_work import GuestWork
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.requests import Create, encode_tree
@@ -60,11 +58,8 @@ from corten.vm.frames import DATA
 
 Json = dict[str, Any]
 
-_PATIENCE = 8.0  # seconds for an answer: a daemon waits for ten, and what it asks meanwhile has to wait for this
-_IMPATIENCE = 1.0  # the same, while an earlier answer is overdue
-_START = 30.0
+_START = 30.0  # seconds for an answer
 _BOOT = 110.0  # the same, until a guest is there: a daemon waits for two minutes
-_MOST_PENDING = 1000  # requests without an answer
 _AGAIN = 2.0  # seconds until a machine is tried again for whose disk the host had no room
 _KILL = 60.0  # seconds that a guest may take to end a program that was killed, and to write its files
 _LAST = 0.5  # seconds from the end of what serves a machine's shares to its own, where that is the cause
@@ -115,27 +110,24 @@ class Virtual:
         self.events = self._loop.fileno()
         self._machine: Machine | None = None
         self._channel: Channel | None = None
-        self._next = 1  # request
-        self._pending: dict[int, Callable[[answers.Answer], None] | None] = {}
-        self._overdue: dict[int, float] = {}  # requests that nothing waits for any more, and when they were asked
+        self._agent = GuestRequests(self._loop, lambda: self._machine is not None and self._machine.stalled)
         self._stream = 0
         self._processes: dict[int, GuestProcess] = {}
         self._works: dict[int, GuestWork] = {}
         self._first = Streams()
         self._ended = self._oom = -1
         self._ending: Ending | None = None
-        self._reason = ""  # why nothing more comes
         self._killing = -1  # a timer, when the program has to end
         self._deaf = -1  # the same, when its agent has to have said that it killed it
         self._again = -1  # the same, when a machine that is stalled is to go on
         self._memory = request.guest.section.memory if request.guest.section else 0
-        self._started = self._paused = False
+        self._paused = False
         self._last: Json = {}  # counters, of a guest that is paused
         self._busy = 0  # requests that its machine goes on for while it is paused
         self._connections = GuestConnections(
-            self._ask, lambda stream: self._send("end connection", None, stream=stream)
+            self._agent.ask, lambda stream: self._agent.send("end connection", None, stream=stream)
         )
-        self._network = GuestNetwork(self._ask, lambda: self._running, self._serve_names)
+        self._network = GuestNetwork(self._agent.ask, lambda: self._running, self._serve_names)
 
     def advance(self) -> None:
         self._loop.step(0)
@@ -158,16 +150,16 @@ class Virtual:
         self._loop.watch(machine.attention, READ, lambda _: self._attend(machine))
         if self._host.shares_end >= 0:
             self._loop.watch(self._host.shares_end, READ, self._shares_ended)
-        self._channel = Channel(
+        self._channel = self._agent.channel = Channel(
             self._loop, machine.agent.fileno(), self._received, self._lost, frames.FROM_GUEST, self._asked
         )
         if self._names:
             self._names.watch(self._loop)
         with clone.timed(timing, "guest"):
-            self._ask("configure", _BOOT, **self._settings(spec))
+            self._agent.ask("configure", _BOOT, **self._settings(spec))
         console = self._first.open(self._channel, 0, stdio)
         with clone.timed(timing, "container"):
-            made = self._ask("create", _BOOT, **self._container(plan, files, stdio, size))
+            made = self._agent.ask("create", _BOOT, **self._container(plan, files, stdio, size))
         self._first.begin(self._channel, 0)
         listener = place.settle(request.run, machine.pid, os.getpid())
         return Created(machine.pid, self._ended, console, listener, self._oom, timing, answers.warnings(made))
@@ -224,61 +216,15 @@ class Virtual:
         }
 
     def start(self) -> None:
-        self._ask("start", _START)
-        self._started = True
+        self._agent.ask("start", _START)
+        self._agent.started = True
 
     # ------------------------------------------------------------------------------------------------- conversation
-
-    def _send(self, do: str, then: Callable[[answers.Answer], None] | None, **fields: Any) -> int:
-        """Ask; `then` gets the answer, None: it does not matter. The request's number."""
-        if self._channel is None or self._reason:
-            raise self._gone()
-        if len(self._pending) >= _MOST_PENDING:
-            raise Unavailable("the guest does not answer")
-        number, self._next = self._next, self._next + 1
-        self._channel.send({"id": number, "do": do, **fields})
-        self._pending[number] = then
-        return number
-
-    def _ask(self, do: str, patience: float | None = None, **fields: Any) -> Any:
-        """The answer. Raises what the guest answers, Unavailable when it does not, `_gone` when it ends first. Streams
-        go on meanwhile."""
-        found: list[answers.Answer] = []
-        number = self._send(do, found.append, **fields)
-        if patience is None:
-            patience = _IMPATIENCE if self._overdue else _PATIENCE
-        asked = time.monotonic()
-        deadline = asked + patience
-        while not found and not self._reason:
-            if (left := deadline - time.monotonic()) <= 0:
-                self._pending[number] = None
-                self._overdue[number] = asked
-                raise self._silence(do)
-            self._loop.step(left)
-        if not found:
-            raise self._gone()
-        if found[0].error is not None:
-            raise found[0].error
-        return found[0].ok
-
-    def _gone(self) -> CortenError:
-        """A container whose guest is gone does not run; one that never ran has failed."""
-        words = f"the guest is gone: {self._reason or 'it was never there'}"
-        return Conflict(words) if self._started else Failed(words)
-
-    def _silence(self, do: str) -> CortenError:
-        if self._machine is not None and self._machine.stalled:
-            return Exhausted("the guest stands still until there is room on the disk of the host: it is full")
-        return Silent(f"the guest does not answer: {do}")
 
     def _received(self, message: Json) -> None:
         said = answers.read(message)
         if isinstance(said, answers.Answer):
-            if said.number not in self._pending:
-                raise Corrupt("an answer to nothing")
-            self._overdue.pop(said.number, None)
-            if then := self._pending.pop(said.number):
-                then(said)
+            self._agent.answered(said)
         elif isinstance(said, answers.Exited):
             self._exited(said)
         elif isinstance(said, answers.Reply):
@@ -326,10 +272,10 @@ class Virtual:
         """Nothing that comes on the port can be read any more. What is said is said when the machine has ended."""
         assert self._channel is not None and self._machine is not None
         if isinstance(error, Corrupt):
-            self._reason = self._reason or f"its agent broke the protocol: {error}"
+            self._agent.end(f"its agent broke the protocol: {error}")
         elif not isinstance(error, (EOFError, OSError)):
             print_exception()
-            self._reason = self._reason or f"what its agent said could not be done: {type(error).__name__}: {error}"
+            self._agent.end(f"what its agent said could not be done: {type(error).__name__}: {error}")
         self._channel.close()
         self._machine.kill()
 
@@ -342,16 +288,17 @@ class Virtual:
         channel.close()
         lacked = self._host.out_of_memory()
         if lacked:
-            self._reason = "QEMU has used up the memory that its control group has on the host"
-        self._reason = self._reason or machine.last_words() or "the machine ended"
+            self._agent.reason = "QEMU has used up the memory that its control group has on the host"
+        self._agent.end(self._agent.reason or machine.last_words() or "the machine ended")
         for process in self._processes.values():
             process.exits(_KILLED)
         for work in self._works.values():
             work.ends()
-        self._processes, self._works, self._pending = {}, {}, {}
+        self._processes, self._works = {}, {}
+        self._agent.forget()
         self._connections.end()
         if self._ending is None:
-            self._ending = Ending(_KILLED, lacked, f"the guest ended without its program: {self._reason}")
+            self._ending = Ending(_KILLED, lacked, f"the guest ended without its program: {self._agent.reason}")
             self._first.finish(lambda: os.eventfd_write(self._ended, 1))
 
     def _shares_ended(self, ended: int) -> None:
@@ -361,9 +308,8 @@ class Virtual:
         assert self._machine is not None
         if not select.select([self._machine.ended], [], [], _LAST)[0]:
             words = self._host.shares_words()
-            self._reason = self._reason or "virtiofsd, which serves its binds and volumes, has ended" + (
-                f": {words}" if words else ""
-            )
+            served = "virtiofsd, which serves its binds and volumes, has ended"
+            self._agent.end(f"{served}: {words}" if words else served)
             self._kill()
 
     def out_of_memory(self) -> bool:
@@ -405,7 +351,7 @@ class Virtual:
         for fd in (self._ended, self._oom, self._killing, self._deaf, self._again):
             if fd >= 0:
                 os.close(fd)
-        self._reason = self._reason or "it was deleted"
+        self._agent.end("it was deleted")
 
     # ------------------------------------------------------------------------------------------------------ the rest
 
@@ -416,7 +362,7 @@ class Virtual:
         assert channel is not None
         process = GuestProcess(channel, stream, stdio, self._signal)
         try:
-            self._send(
+            self._agent.send(
                 "exec",
                 lambda answer: self._entered(process, answer),
                 stream=stream,
@@ -444,9 +390,9 @@ class Virtual:
         """A paused guest gets it when it goes on."""
         fields: Json = {"stream": stream, "number": number, "all": all_processes}
         if self._paused:
-            self._send("signal", None, **fields)
+            self._agent.send("signal", None, **fields)
         else:
-            self._ask("signal", **fields)
+            self._agent.ask("signal", **fields)
 
     def signal(self, number: int, all_processes: bool) -> None:
         if self._ending is not None:
@@ -466,15 +412,16 @@ class Virtual:
         may take, also to what it was asked before, nothing will, and its machine ends."""
         if self._deaf >= 0:
             return
-        asked, now = max(self._overdue, default=0), time.monotonic()
-        self._deaf = timers.after(min(self._overdue.values(), default=now) + _PATIENCE - now)
+        overdue, now = self._agent.overdue, time.monotonic()
+        asked = max(overdue, default=0)
+        self._deaf = timers.after(min(overdue.values(), default=now) + guest_requests.PATIENCE - now)
 
         def passed(_: int) -> None:
             self._loop.forget(self._deaf)
             os.close(self._deaf)
             self._deaf = -1
-            if asked in self._overdue and not self._running.stalled:
-                self._survived(-1, _PATIENCE)
+            if asked in overdue and not self._running.stalled:
+                self._survived(-1, guest_requests.PATIENCE)
 
         self._loop.watch(self._deaf, READ, passed)
 
@@ -482,18 +429,18 @@ class Virtual:
         """No program does: this agent lies, or hangs."""
         self._loop.forget(timer)
         if self._ending is None:
-            self._reason = self._reason or f"it did not end within {in_go(seconds)} of being killed"
+            self._agent.end(f"it did not end within {in_go(seconds)} of being killed")
             self._kill()
 
     def pause(self) -> None:
         if not self._paused:
-            self._last = answers.counters(self._ask("counters"))
-            self._ask("pause")  # so that its tree can be worked on while its processes stand still
+            self._last = answers.counters(self._agent.ask("counters"))
+            self._agent.ask("pause")  # so that its tree can be worked on while its processes stand still
             try:
                 self._running.pause()
             except BaseException:  # it may stop later all the same: behind that it goes on
                 self._running.go_on()
-                self._send("resume", None)
+                self._agent.send("resume", None)
                 raise
             self._paused = True
 
@@ -501,8 +448,8 @@ class Virtual:
         if self._paused:
             self._running.resume()
             self._paused = False
-            self._send("clock", None, time=time.time())  # it stood still
-            self._send("resume", None)
+            self._agent.send("clock", None, time=time.time())  # it stood still
+            self._agent.send("resume", None)
 
     @property
     def _running(self) -> Machine:
@@ -514,7 +461,7 @@ class Virtual:
         place = Streams.identity(console)
         for stream, streams in ((0, self._first), *((n, p.streams) for n, p in self._processes.items())):
             if streams.console == place:
-                self._send("resize", None, stream=stream, size=size)
+                self._agent.send("resize", None, stream=stream, size=size)
 
     def update(self, resources: Json) -> Sequence[str]:
         if self._paused:
@@ -534,7 +481,7 @@ class Virtual:
         if cpus:
             machine.set_cpus(cpus)
         warnings = [*self._host.limit(planning.of_machine(resources))]
-        warnings += answers.warnings(self._ask("update", resources=resources))
+        warnings += answers.warnings(self._agent.ask("update", resources=resources))
         if memory and not grows:
             machine.set_memory(memory)
         self._memory = memory or self._memory
@@ -545,17 +492,17 @@ class Virtual:
 
     def counters(self) -> Json:
         """Of a paused guest those that it had then."""
-        return self._last if self._paused else answers.counters(self._ask("counters"))
+        return self._last if self._paused else answers.counters(self._agent.ask("counters"))
 
     def table(self) -> list[Json]:
-        return answers.table(self._ask("table"))
+        return answers.table(self._agent.ask("table"))
 
     def work(self, request: TreeRequest, reply: int, data: int) -> GuestWork:
         if self._ending is not None:
             raise NotFound("the container is not running")
         channel, stream = self._channel, self._new_stream()
         assert channel is not None
-        shows, end_it = isinstance(request, (Fetch, Look)), lambda: self._send("end work", None, stream=stream)
+        shows, end_it = isinstance(request, (Fetch, Look)), lambda: self._agent.send("end work", None, stream=stream)
         work = GuestWork(self._loop, channel, stream, reply, shows, end_it, self._over)
         self._works[stream] = work
         if self._paused:
@@ -563,7 +510,7 @@ class Virtual:
         if not isinstance(request, (Look, Put)):
             work.receive(data)
         try:
-            self._ask("work", stream=stream, request=encode_tree(request))
+            self._agent.ask("work", stream=stream, request=encode_tree(request))
         except BaseException:
             self._worked(stream)
             work.discard()
@@ -621,7 +568,7 @@ class Virtual:
 
     def _rest(self) -> None:
         """What was asked is done, whether or not the machine stops in time: its processes are frozen."""
-        if self._paused and not self._works and not self._busy and not self._reason:
+        if self._paused and not self._works and not self._busy and not self._agent.reason:
             try:
                 self._running.pause()
             except CortenError:

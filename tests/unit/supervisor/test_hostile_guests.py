@@ -20,7 +20,7 @@ from corten.errors import Conflict, Corrupt, CortenError, Exhausted, Failed, Not
 from corten.instance.contract import Created, Ending, Execution, Fetch, Look
 from corten.oci.template import template
 from corten.runtime.null import OF_CONTAINER
-from corten.supervisor import virtual
+from corten.supervisor import guest_requests, virtual
 from corten.supervisor.guest_process import GuestProcess
 from corten.supervisor.requests import decode_create
 from corten.supervisor.virtual import Virtual
@@ -194,7 +194,7 @@ def test_endless_words_are_no_answer(world: World, monkeypatch: pytest.MonkeyPat
             puppet.say({"event": "out of memory"})
 
     instance, _ = world.started(script)
-    monkeypatch.setattr(virtual, "_PATIENCE", 0.3)
+    monkeypatch.setattr(guest_requests, "PATIENCE", 0.3)
     begun = time.monotonic()
     with pytest.raises(Unavailable, match="does not answer: counters"):
         instance.counters()
@@ -210,7 +210,7 @@ def test_a_late_answer_is_dropped(world: World, monkeypatch: pytest.MonkeyPatch)
         puppet.exits(3)
 
     instance, created = world.started(script)
-    monkeypatch.setattr(virtual, "_PATIENCE", 0.2)
+    monkeypatch.setattr(guest_requests, "PATIENCE", 0.2)
     with pytest.raises(Unavailable):
         instance.counters()
     with pytest.raises((Unavailable, Conflict)):
@@ -233,7 +233,7 @@ def test_more_output_than_there_is_credit_for(world: World) -> None:
     instance.start()
     poll = select.poll()
     poll.register(instance.events, select.POLLIN)
-    while "no credit for" not in instance._reason:
+    while "no credit for" not in instance._agent.reason:
         assert poll.poll(PATIENCE * 1000)
         instance.advance()
     wait(instance, reader)  # what came before that is there, and then its end
@@ -375,7 +375,7 @@ def test_a_guest_for_whose_disk_there_is_no_room_goes_on_later(world: World, mon
         os.kill(os.getpid(), signal.SIGSTOP)  # as QEMU stops it
         puppet.exits(6)
 
-    monkeypatch.setattr(virtual, "_PATIENCE", 0.2)
+    monkeypatch.setattr(guest_requests, "PATIENCE", 0.2)
     monkeypatch.setattr(virtual, "_AGAIN", 0.01)
     instance, created = world.started(script)
     machine = instance._machine
@@ -429,18 +429,18 @@ def test_what_is_asked_of_one_that_is_silent_does_not_wait_in_a_row(
         puppet.answer(puppet.request("table"), {"processes": []})
 
     instance, _ = world.started(script)
-    monkeypatch.setattr(virtual, "_PATIENCE", 0.2)
-    monkeypatch.setattr(virtual, "_IMPATIENCE", 0.0)
+    monkeypatch.setattr(guest_requests, "PATIENCE", 0.2)
+    monkeypatch.setattr(guest_requests, "IMPATIENCE", 0.0)
     with pytest.raises(Unavailable):
         instance.counters()
     with pytest.raises(Unavailable):
         instance.update({})
-    monkeypatch.setattr(virtual, "_IMPATIENCE", PATIENCE)
+    monkeypatch.setattr(guest_requests, "IMPATIENCE", PATIENCE)
     assert instance.table() == []
 
 
 def test_the_patience_with_a_guest_is_shorter_than_that_with_its_supervisor() -> None:
-    assert virtual._PATIENCE + virtual._IMPATIENCE < outgoing.PATIENCE
+    assert guest_requests.PATIENCE + guest_requests.IMPATIENCE < outgoing.PATIENCE
 
 
 def test_a_program_that_cannot_be_killed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -454,7 +454,7 @@ def test_a_program_that_cannot_be_killed(world: World, monkeypatch: pytest.Monke
 
 def test_one_that_does_not_answer_is_killed_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not after the minute that a program has: nothing would kill it."""
-    monkeypatch.setattr(virtual, "_PATIENCE", 0.1)
+    monkeypatch.setattr(guest_requests, "PATIENCE", 0.1)
     instance, created = world.started(lambda _: select.select([], [], []))
     with pytest.raises(Unavailable):
         instance.signal(signal.SIGTERM, False)
@@ -472,11 +472,11 @@ def test_one_that_has_been_silent_has_its_time_to_kill(world: World, monkeypatch
         puppet.exits(137)
 
     instance, created = world.started(script)
-    monkeypatch.setattr(virtual, "_PATIENCE", 0.1)
+    monkeypatch.setattr(guest_requests, "PATIENCE", 0.1)
     with pytest.raises(Unavailable):
         instance.counters()
-    monkeypatch.setattr(virtual, "_PATIENCE", PATIENCE)
-    monkeypatch.setattr(virtual, "_IMPATIENCE", 0.0)
+    monkeypatch.setattr(guest_requests, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(guest_requests, "IMPATIENCE", 0.0)
     instance.signal(signal.SIGKILL, False)
     assert ended(instance, created) == Ending(137, False, "")
 
