@@ -3,81 +3,19 @@
 from __future__ import annotations
 
 import base64
-import functools
-import http.server
-import io
 import json
 import re
-import socket
-import tarfile
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from build_requests import FILES, Lines, build, context, image_of, inspect, names, refused, said, text
 from corten.build.plan.planner import Planned, Planner
+from e2e_parts.patience import PATIENCE
 from fakes.daemon import Connection, Daemon
 
-Lines = list[dict[str, Any]]
-
-
-def context(files: dict[str, str], mode: str = "w") -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as tar:  # type: ignore[call-overload]  # a mode of several
-        for name, text in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(text.encode())
-            tar.addfile(info, io.BytesIO(text.encode()))
-    return buffer.getvalue()
-
-
-def build(http: Connection, files: dict[str, str] | bytes, query: str = "", **headers: str) -> Lines:
-    body = files if isinstance(files, bytes) else context(files)
-    status, answer = http.ask("POST", f"/build?{query}", body, **headers)
-    assert status == 200, answer
-    return answer if isinstance(answer, list) else [answer]
-
-
-def refused(http: Connection, files: dict[str, str] | bytes, query: str = "") -> tuple[int, str]:
-    body = files if isinstance(files, bytes) else context(files)
-    status, answer = http.ask("POST", f"/build?{query}", body)
-    return status, answer["message"]
-
-
-def text(lines: Lines) -> str:
-    return "".join(line.get("stream", "") for line in lines)
-
-
-def image_of(lines: Lines) -> str:
-    return next(str(line["aux"]["ID"]) for line in lines if "aux" in line)
-
-
-def inspect(http: Connection, name: str) -> dict[str, Any]:
-    status, found = http.ask("GET", f"/images/{name}/json")
-    assert status == 200, found
-    return dict(found)
-
-
-def names(lines: Lines) -> list[str]:
-    """Vertices that have ended, in this order, and whether they were cached."""
-    ended = [vertex for line in lines for vertex in line.get("vertexes", ()) if vertex.get("completed")]
-    return [f"{vertex['name']}{' CACHED' if vertex.get('cached') else ''}" for vertex in ended]
-
-
-def said(daemon: Daemon, image: str, path: str) -> str:
-    """What a file of an image has: that of its topmost layer which has one."""
-    tree_store = daemon.engine.store.trees.tree_store
-    top = daemon.engine.images.resolve(image).chain_id
-    for tree in tree_store.lineage(top or ""):
-        if (found := tree_store.files(tree) / path).exists():
-            return found.read_text()
-    raise AssertionError(f"{path} is not in {image}")
-
-
-SIMPLE = 'FROM test\nRUN echo hello; echo hello > said\nCOPY a b /data/\nCMD ["x"]\n'
-FILES = {"Dockerfile": SIMPLE, "a": "1", "b": "2"}
 STREAM = r"""Step 1/4 : FROM test
  ---> [0-9a-f]{12}
 Step 2/4 : RUN echo hello; echo hello > said
@@ -139,106 +77,10 @@ def test_a_stage_that_begins_with_another_one(http: Connection) -> None:
     assert ids[1] == ids[2] == ids[3] != ids[0]
 
 
-SETTINGS = "FROM test\nENV A=1\nLABEL l=1\nARG Q\nWORKDIR /w\nWORKDIR /\nCMD x\nRUN echo hello\nLABEL l=1\n"
-
-
-def cached(lines: Lines) -> list[str]:
-    """Steps that were in the cache."""
-    return re.findall(r"^Step \d+/\d+ : (.*)\n ---> Using cache$", text(lines), re.MULTILINE)
-
-
-def test_settings_are_cached_as_steps_are(http: Connection) -> None:
-    every = SETTINGS.splitlines()[1:]
-    assert cached(build(http, {"Dockerfile": SETTINGS})) == []
-    assert cached(build(http, {"Dockerfile": SETTINGS})) == every
-    assert cached(build(http, {"Dockerfile": SETTINGS}, f"labels={quote(json.dumps({'k': '1'}))}")) == every
-    with_label = build(http, {"Dockerfile": SETTINGS}, f"labels={quote(json.dumps({'k': '1'}))}")
-    assert cached(with_label) == [*every, "LABEL k=1"]
-    assert cached(build(http, {"Dockerfile": SETTINGS}, "nocache=1")) == []
-    other = build(http, {"Dockerfile": SETTINGS.replace("A=1", "A=2")})
-    assert cached(other) == ["WORKDIR /w"]  # the directory, which is there whatever the settings are
-    assert cached(build(http, {"Dockerfile": "FROM test\nENV A=1\nLABEL l=2\n"})) == ["ENV A=1"]
-
-
-def test_cache_from_is_all_that_a_classic_build_looks_at(http: Connection) -> None:
-    files = {"Dockerfile": SETTINGS + "COPY a /data/\nRUN --network=none echo 2\n", "a": "1"}
-    every = files["Dockerfile"].splitlines()[1:-1]
-    first = image_of(build(http, files, "t=one"))
-    again = build(http, files, f"cachefrom={quote(json.dumps(['nosuch', 'one']))}")
-    assert cached(again) == every  # of the last its line of the history says too little
-    assert image_of(again) == first
-    changed = build(http, {**files, "a": "2"}, f"t=two&cachefrom={quote(json.dumps(['one']))}")
-    assert cached(changed) == every[:-1]
-    for name in ("nosuch", "%", "test"):
-        assert cached(build(http, files, f"cachefrom={quote(json.dumps([name]))}")) == []
-    by_the_graph = build(http, files, f"trace=1&cachefrom={quote(json.dumps(['nosuch']))}")
-    assert all(name.endswith(" CACHED") for name in names(by_the_graph) if "RUN" in name)
-
-
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
 def test_a_compressed_context(http: Connection, mode: str) -> None:
     build(http, context(FILES, mode), "t=made")
     assert inspect(http, "made")["Config"]["Cmd"] == ["x"]
-
-
-def test_nothing_is_left_of_a_context(http: Connection, daemon: Daemon) -> None:
-    build(http, FILES)
-    refused(http, {**FILES, "Dockerfile": "NONE"})
-    assert list((daemon.root / "build" / "contexts").iterdir()) == []
-
-
-def test_the_cache_is_there_after_a_restart(http: Connection, daemon: Daemon) -> None:
-    build(http, FILES)
-    from corten.build.cache.cache import Cache
-    from corten.store.records import Records
-
-    read = Cache(Records(daemon.engine.store.database))
-    assert {record.key for record in read.all()} == {record.key for record in daemon.engine.store.cache.all()}
-    assert len(read) == 3
-
-
-def test_what_a_step_depends_on(http: Connection, daemon: Daemon) -> None:
-    """A file that is not copied, a later instruction and a time change nothing; content and arguments do."""
-    dockerfile = "FROM test\nARG A=1\nCOPY a /\nRUN echo $A > x\nLABEL l=1\n"
-    steps = daemon.engine.steps
-
-    def done(files: dict[str, str], query: str = "") -> int:
-        before = len(steps)
-        build(http, files, query)
-        return len(steps) - before
-
-    files = {"Dockerfile": dockerfile, "a": "1", "other": "1"}
-    assert done(files) == 2
-    assert done({**files, "other": "2"}) == 0
-    assert done({**files, "Dockerfile": dockerfile.replace("l=1", "l=2")}) == 0
-    assert done({**files, "a": "2"}) == 2
-    assert done(files, "buildargs=" + quote('{"A":"2"}')) == 1
-    assert done(files, "buildargs=" + quote('{"HTTP_PROXY":"http://p"}')) == 0
-    assert done(files, "nocache=1") == 2
-
-
-def test_a_parent_of_the_same_content_hits(http: Connection, daemon: Daemon) -> None:
-    """A changed command that writes the same: what is built on it needs not be done again."""
-    dockerfile = "FROM test\nRUN {}\nRUN cat x > y\n"
-    steps = daemon.engine.steps
-    first = build(http, {"Dockerfile": dockerfile.format("echo 1 > x")})
-    second = build(http, {"Dockerfile": dockerfile.format("printf '1\\n' > x")})
-    assert [step.args[-1] for step in steps if hasattr(step, "args")] == [
-        "echo 1 > x",
-        "cat x > y",
-        "printf '1\\n' > x",
-    ]
-    assert text(second).count("Using cache") == 1
-    chains = [daemon.engine.images.resolve(image_of(lines)).chain_id for lines in (first, second)]
-    assert chains[0] == chains[1]
-
-
-def test_what_was_made_for_nothing_is_gone(http: Connection, daemon: Daemon) -> None:
-    """A layer that an older one of the same content takes the place of."""
-    dockerfile = "FROM test\nRUN {}\n"
-    build(http, {"Dockerfile": dockerfile.format("echo 1 > x")})
-    build(http, {"Dockerfile": dockerfile.format("echo 1 > x; touch -d @5 x")})
-    assert daemon.engine.images.store.collector.orphans() == 0
 
 
 def test_the_base_is_removed_meanwhile(http: Connection, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +170,7 @@ def test_target(http: Connection) -> None:
 
 def test_independent_stages_run_side_by_side(http: Connection, tmp_path: Any) -> None:
     """Each of the two waits for what the other one writes."""
-    wait = "for i in $(seq 500); do [ -e {0} ] && break; sleep 0.02; done; test -e {0}"
+    wait = f"for i in $(seq {PATIENCE / 0.02:.0f}); do [ -e {{0}} ] && break; sleep 0.02; done; test -e {{0}}"
     a, b = tmp_path / "a", tmp_path / "b"
     dockerfile = (
         f"FROM test AS a\nRUN touch {a}; {wait.format(b)}; touch x\n"
@@ -336,27 +178,6 @@ def test_independent_stages_run_side_by_side(http: Connection, tmp_path: Any) ->
         "FROM test\nCOPY --from=a x /\nCOPY --from=b y /\n"
     )
     assert "error" not in build(http, {"Dockerfile": dockerfile})[-1]
-
-
-def test_the_same_step_of_two_builds_is_done_once(daemon: Daemon, tmp_path: Any) -> None:
-    go = tmp_path / "go"
-    wait = f"for i in $(seq 500); do [ -e {go} ] && break; sleep 0.02; done; echo 1 > x"
-    dockerfile = f"FROM test\nRUN {wait}\n"
-    found: list[str] = []
-
-    def one() -> None:
-        connection = Connection(daemon)
-        found.append(image_of(build(connection, {"Dockerfile": dockerfile})))
-        connection.close()
-
-    threads = [threading.Thread(target=one) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    go.touch()
-    for thread in threads:
-        thread.join(20)
-    assert len(found) == 3 and len(set(found)) == 1
-    assert len(daemon.engine.steps) == 1
 
 
 # ------------------------------------------------------------------------------------------------------------- a trace
@@ -410,87 +231,6 @@ def test_an_excluded_dockerfile_is_read_and_not_copied(http: Connection, daemon:
             said(daemon, "made", name)
 
 
-# ---------------------------------------------------------------------------------------------- cancelling, the cache
-
-
-def test_cancel_by_id(http: Connection, daemon: Daemon, tmp_path: Any) -> None:
-    begun = tmp_path / "begun"
-    wait = f"touch {begun}; exec sleep 1000"
-    found: list[Lines] = []
-
-    def one() -> None:
-        connection = Connection(daemon)
-        found.append(build(connection, {"Dockerfile": f"FROM test\nRUN {wait}\n"}, "buildid=mine"))
-        connection.close()
-
-    thread = threading.Thread(target=one)
-    thread.start()
-    _until(begun.exists)
-    assert http.ask("POST", "/build/cancel?id=mine")[0] == 204
-    thread.join(60)
-    assert "cancel" in found[0][-1]["error"]
-    assert daemon.run(daemon.engine.builds.usage()) == []
-
-
-def test_a_client_that_goes_away_ends_its_build(daemon: Daemon, tmp_path: Any) -> None:
-    pid = tmp_path / "pid"
-    connection = Connection(daemon)
-    body = context({"Dockerfile": f"FROM test\nRUN echo $$ > {pid}; exec sleep 1000\n"})
-    connection.request("POST", "/build", body)
-    _until(lambda: pid.exists() and pid.read_text())
-    process = int(pid.read_text())
-    connection.close()
-    _until(lambda: not _runs(process))
-    _until(lambda: not list((tmp_path / "build" / "contexts").iterdir()))
-
-
-def _runs(process: int) -> bool:
-    try:
-        with open(f"/proc/{process}/stat") as file:
-            return file.read().split()[2] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # before it is opened, or before it is read
-        return False
-
-
-def _until(condition: Any) -> None:
-    import time
-
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_the_cache_is_listed_and_pruned(http: Connection, daemon: Daemon) -> None:
-    build(http, FILES, "t=made")
-    status, usage = http.ask("GET", "/system/df")
-    *rows, past = usage["BuildCache"]
-    assert status == 200 and len(rows) == 3
-    assert past["Type"] == "internal" and past["Size"] > 100  # the history
-    first = next(row for row in rows if "RUN" in row["Description"])
-    assert (first["Size"], first["Shared"], first["InUse"], first["UsageCount"]) == (6, True, False, 1)
-    assert next(row for row in rows if "COPY" in row["Description"])["Parents"] == [first["ID"]]
-    assert http.ask("POST", "/build/prune")[1] == {"CachesDeleted": None, "SpaceReclaimed": 0}
-    http.ask("DELETE", "/images/made")
-    assert len(list(daemon.engine.store.trees.tree_store.keys(True))) == 3
-    labelled = quote('{"label": ["x=1"]}')
-    assert http.ask("POST", f"/build/prune?all=1&filters={labelled}")[1]["CachesDeleted"] is None
-    filtered = quote('{"description": ["COPY"], "label!": ["x"]}')
-    deleted = http.ask("POST", f"/build/prune?filters={filtered}")[1]
-    assert len(deleted["CachesDeleted"]) == 1 and deleted["SpaceReclaimed"] > 2
-    status, deleted = http.ask("POST", "/build/prune?all=1")
-    settings = next(row for row in rows if "CMD" in row["Description"])
-    assert settings["Shared"] and set(deleted["CachesDeleted"]) == {first["ID"], settings["ID"]}
-    assert len(list(daemon.engine.store.trees.tree_store.keys(True))) == 1
-    assert http.ask("POST", "/build/prune?filters=" + quote('{"nope": ["1"]}'))[0] == 400
-
-
-def test_builder_size_of_older_clients(http: Connection) -> None:
-    build(http, FILES)
-    past = http.ask("GET", "/system/df")[1]["BuildCache"][-1]["Size"]
-    assert http.ask("GET", "/v1.41/system/df")[1]["BuilderSize"] == past  # an image has all the rest
-
-
 def test_the_history_of_builds(http: Connection) -> None:
     """A build that was done, and one that failed, with what they said; removed one by one."""
     for one in http.ask("GET", "/build/history")[1]:  # of other tests
@@ -517,122 +257,6 @@ def test_credentials_are_taken_from_the_header(http: Connection) -> None:
     build(http, FILES, "", **{"X-Registry-Config": "bnVsbA=="})
     status, answer = http.ask("POST", "/build", context(FILES), **{"X-Registry-Config": "%"})
     assert (status, answer["message"]) == (400, "invalid X-Registry-Config header: not base64url")
-
-
-@pytest.fixture
-def web(tmp_path: Any) -> Iterator[str]:
-    """A directory of files behind a URL."""
-    root = tmp_path / "web"
-    root.mkdir()
-    (root / "Dockerfile").write_text("FROM test\nENV A=1\n")
-    (root / "file").write_text("content\n")
-    (root / "context.tar.gz").write_bytes(context(FILES, "w:gz"))
-    handler = functools.partial(QuietHandler, directory=str(root))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        return
-
-
-def test_a_context_at_a_url(http: Connection, daemon: Daemon, web: str) -> None:
-    build(http, b"", f"t=made&remote={web}/context.tar.gz")
-    assert said(daemon, "made", "data/a") == "1"
-    build(http, b"", f"t=made&remote={web}/Dockerfile")
-    assert "A=1" in inspect(http, "made")["Config"]["Env"]
-    assert refused(http, b"", f"remote={web}/nothing")[0] == 404
-    assert refused(http, b"", "remote=https://host/x.git%23main") == (501, "this engine has no git")
-
-
-@pytest.mark.parametrize(
-    ("remote", "status", "message"),
-    [
-        ("https://host/x.git#--upload-pack=touch /tmp/x", 400, "invalid address of a git repository"),
-        ("https://host/x.git#--upload-pack=x", 400, "invalid git ref: '--upload-pack=x'"),
-        ("git://host/x#main:../../../etc", 400, "invalid subdir of a git repository"),
-        ("git@host:x#main:.git", 400, "invalid subdir of a git repository"),
-        ("ssh://-oProxyCommand=x/y", 400, "has no host that can be asked"),
-        ("git@-oProxyCommand=x:y", 501, "a context at"),
-        ("ext::sh -c x", 501, "a context at 'ext::sh -c x' is not supported"),
-        ("file:///etc", 501, "a context at 'file:///etc' is not supported"),
-        ("/etc", 501, "a context at '/etc' is not supported"),
-        ("-x", 501, "a context at '-x' is not supported"),
-    ],
-)
-def test_contexts_that_are_refused(http: Connection, daemon: Daemon, remote: str, status: int, message: str) -> None:
-    found = refused(http, b"", f"remote={quote(remote, safe='')}")
-    assert found[0] == status and message in found[1]
-    assert not (contexts := daemon.root / "build/contexts").exists() or not list(contexts.iterdir())
-
-
-CONTENT = "sha256:434728a410a78f56fc1b5899c3593436e61ab0c731e9072d95e96db290205e53"
-
-
-def test_a_file_from_the_web(http: Connection, daemon: Daemon, web: str) -> None:
-    files = {"Dockerfile": f"FROM test\nADD --checksum={CONTENT} {web}/file /d/\nADD {web}/context.tar.gz /e/\n"}
-    for query in ("t=made", "t=made&trace=1"):
-        build(http, files, query)
-        assert said(daemon, "made", "d/file") == "content\n"
-        _until(lambda: not list((daemon.root / "build/contexts").iterdir()))
-    assert cached(build(http, files)) == files["Dockerfile"].splitlines()[1:]
-
-
-def test_a_download_that_is_cancelled_leaves_nothing(http: Connection, daemon: Daemon) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
-        lines: Lines = []
-
-        def one() -> None:
-            connection = Connection(daemon)
-            lines.extend(build(connection, {"Dockerfile": f"FROM test\nADD {url} /\n"}, "buildid=slow"))
-            connection.close()
-
-        client = threading.Thread(target=one)
-        client.start()
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(1 << 16)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart")
-            _until(lambda: list((daemon.root / "build/contexts").glob("*/files/1/x")))
-            assert http.ask("POST", "/build/cancel?id=slow")[0] == 204
-            client.join(20)
-    assert lines[-1]["error"] == "the build was cancelled: context canceled"
-    _until(lambda: not list((daemon.root / "build/contexts").iterdir()))
-
-
-def test_a_download_is_bounded(http: Connection, daemon: Daemon, web: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("corten.build.downloads.ALWAYS", 7)
-    secret = web.replace("//", "//user:secret@")
-    lines = build(http, {"Dockerfile": f"FROM test\nADD {secret}/file /\n"})
-    assert lines[-1]["error"] == f"{web}/file has more than 7 bytes"
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        ("nothing /", "failed to GET {web}/nothing with status 404"),
-        (f"--checksum={CONTENT[:-1]}0 file /", f"digest mismatch {CONTENT}: {CONTENT[:-1]}0"),
-        (" /d/", "cannot determine filename for source {web}/"),
-    ],
-)
-def test_a_file_from_the_web_that_fails_its_step(
-    http: Connection, daemon: Daemon, web: str, source: str, message: str
-) -> None:
-    flag, _, rest = source.rpartition(" file ")
-    line = f"ADD {flag} {web}/file {rest}" if flag else f"ADD {web}/{source}"
-    lines = build(http, {"Dockerfile": f"FROM test\n{line}\n"})
-    assert text(lines).endswith(f"Step 2/2 : {line}\n")
-    assert lines[-1]["error"].startswith(message.format(web=web))
-    if not source.startswith(" "):
-        traced = build(http, {"Dockerfile": f"FROM test\n{line}\n"}, "trace=1")
-        assert traced[-1]["errorDetail"]["ranges"] == [[2, 2]]
-    _until(lambda: not list((daemon.root / "build/contexts").iterdir()))
 
 
 def test_what_the_checks_say(http: Connection) -> None:
