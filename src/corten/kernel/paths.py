@@ -200,6 +200,16 @@ def _must_be_a_file(root: int, path: bytes | str) -> None:
         os.close(fd)
 
 
+def status(dirfd: int, name: bytes) -> os.stat_result | None:
+    """Of one component, and of a link itself. None when it is not there, or no directory is (-1)."""
+    if dirfd < 0:
+        return None
+    try:
+        return os.stat(name, dir_fd=dirfd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
 def chmod(fd: int, mode: int) -> None:
     """chmod by descriptor, O_PATH included."""
     os.chmod(descriptors.path(fd), mode)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from corten.kernel import xattr
+from corten.kernel import paths, xattr
 from corten.layers import tree, whiteout
 from corten.layers.directory_stack import DirectoryStack
 from corten.layers.owners import AS_THEY_ARE, Owners
@@ -115,10 +115,10 @@ class _Comparison:
                 return Change(DELETED, frame.prefix + name, own, name, None), None
         for name in frame.names:
             path = frame.prefix + name
-            now = _status(own, name)
+            now = paths.status(own, name)
             if now is None or path in _OWN:
                 continue
-            before = _status(base, name)
+            before = paths.status(base, name)
             if not self._whole and whiteout.is_whiteout(now):
                 if before is not None:
                     return Change(DELETED, path, own, name, None), before
@@ -173,12 +173,3 @@ def _link(dirfd: int, name: bytes) -> bytes | None:
         if error.errno in (errno.ENOENT, errno.EINVAL):  # exchanged for something else meanwhile
             return None
         raise
-
-
-def _status(dirfd: int, name: bytes) -> os.stat_result | None:
-    if dirfd < 0:
-        return None
-    try:
-        return os.stat(name, dir_fd=dirfd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None

@@ -83,7 +83,7 @@ class Placing:
             return  # the extraction point is there and keeps its looks
         name, parent = parts[-1], b"/".join(parts[:-1])
         dirfd = self._directory(parent)
-        there = _status(dirfd, name)
+        there = paths.status(dirfd, name)
         if there is not None and not self._keep(entry, there, dirfd, name):
             there = None
         match entry.type:
@@ -201,13 +201,6 @@ class Placing:
             os.utime(fd, ns=(mtime, mtime))
         finally:
             os.close(fd)
-
-
-def _status(dirfd: int, name: bytes) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=dirfd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def _set_xattrs(fd: int, entry: Entry) -> None:

@@ -11,7 +11,7 @@ import os
 import stat
 
 from corten.errors import Invalid
-from corten.kernel import xattr
+from corten.kernel import paths, xattr
 from corten.layers import attributes, tree
 from corten.layers.limits import LONGEST_PATH, quoted
 
@@ -49,24 +49,24 @@ class Directory:
         return b"/" + b"/".join(reversed(names))
 
     def status(self, name: bytes) -> os.stat_result | None:
-        return _status(self.own, name) or _status(self.base, name)
+        return paths.status(self.own, name) or paths.status(self.base, name)
 
     def own_status(self, name: bytes) -> os.stat_result | None:
         """In the layer alone."""
-        return _status(self.own, name)
+        return paths.status(self.own, name)
 
     def link(self, name: bytes) -> bytes:
         """Where the link `name` leads."""
-        return os.readlink(name, dir_fd=self.own if _status(self.own, name) is not None else self.base)
+        return os.readlink(name, dir_fd=self.own if paths.status(self.own, name) is not None else self.base)
 
     def enter(self, name: bytes) -> Directory:
         """The directory `name` in it, which is one and no link."""
         if len(name) > 255:
             raise OSError(errno.ENAMETOOLONG, f"{os.strerror(errno.ENAMETOOLONG)}: {quoted(name)}")
         found = Directory(-1, -1, self, name)
-        if (own := _status(self.own, name)) is not None:
+        if (own := paths.status(self.own, name)) is not None:
             found.own = tree.open_directory(name, self.own)
-        below = _status(self.base, name)
+        below = paths.status(self.base, name)
         if below is not None and stat.S_ISDIR(below.st_mode) and (own is None or stat.S_ISDIR(own.st_mode)):
             found.base = tree.open_directory(name, self.base)
         return found
@@ -138,12 +138,3 @@ def find(top: Directory, path: bytes) -> tuple[Directory, list[bytes]]:
 def _parts(path: bytes) -> list[bytes]:
     """The last one first."""
     return [part for part in reversed(path.split(b"/")) if part not in (b"", b".")]
-
-
-def _status(dirfd: int, name: bytes) -> os.stat_result | None:
-    if dirfd < 0:
-        return None
-    try:
-        return os.stat(name, dir_fd=dirfd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
