@@ -48,6 +48,8 @@ _PROCESSES = 256  # threads
 _NAMES, _NAMES_OF_ONE = 64, 8  # of files in its root: usual ones, and those of a device of the host's
 _SPARE = 512  # descriptors are put aside from here on while they are moved
 _GIFT = b"\0"  # beside a descriptor
+_SAID = 4096  # bytes of a program's errors that are looked at
+_WORDS = 200  # letters of them that are shown
 _ENVIRONMENT = {"PATH": "/usr/bin", "LC_ALL": "C.UTF-8", "HOME": "/"}
 
 
@@ -116,6 +118,26 @@ def spawn(
         p.reap(pidfd)
         raise StartFailed(f"cannot run {arguments[0]}: {problem.decode(errors='replace')}")
     return pid, pidfd, given
+
+
+def last_words(errors: int) -> str:
+    """The last line that such a program has written; empty when there is none. `errors`: a pipe that does not block."""
+    try:
+        said = os.read(errors, _SAID)
+    except BlockingIOError:
+        return ""
+    lines = ["".join(filter(str.isprintable, line)).strip() for line in said.decode(errors="replace").splitlines()]
+    return next((line[:_WORDS] for line in reversed(lines) if line), "")
+
+
+def end(pidfd: int) -> None:
+    """Of such a program, and until nothing is left of it. The descriptor is closed."""
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it has ended, and is not reaped yet
+    select.select([pidfd], [], [])
+    p.reap(pidfd)
 
 
 def give(reply: socket.socket, fd: int) -> None:

@@ -11,16 +11,13 @@ of its state, which becomes that user's; its system calls it filters by itself.
 from __future__ import annotations
 
 import os
-import select
 import shutil
-import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 
 from corten.errors import Unsupported
 from corten.kernel import mount as m
-from corten.kernel import process as p
 from corten.kernel import syscall as sys
 from corten.vm import confine
 from corten.vm.machine import FIRST
@@ -71,23 +68,13 @@ class Swtpm:
 
     def last_words(self) -> str:
         """What it has written last; empty when that is nothing."""
-        try:
-            said = os.read(self._errors, 4096)
-        except BlockingIOError:
-            return ""
-        lines = ["".join(filter(str.isprintable, line)).strip() for line in said.decode(errors="replace").splitlines()]
-        return next((line[:200] for line in reversed(lines) if line), "")
+        return confine.last_words(self._errors)
 
     def close(self) -> None:
         if self.ended < 0:
             return
-        try:
-            signal.pidfd_send_signal(self.ended, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it has ended, and is not reaped yet
-        select.select([self.ended], [], [])
         self.ended, ended = -1, self.ended
-        p.reap(ended)
+        confine.end(ended)
         self._open.close()
 
 

@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import os
 import resource
-import select
 import shutil
-import signal
 import socket
 import stat
 from collections.abc import Callable, Sequence
@@ -37,8 +35,6 @@ _KEPT = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID")
 _GIVEN_UP = ("MKNOD", "SETFCAP")  # which it would keep by itself
 _UNTIL_CONFINED = ("SYS_ADMIN", "SETPCAP", "SYS_CHROOT", "SYS_RESOURCE")
 _FILES = 1 << 18  # descriptors: one for each file that the guest's kernel remembers
-_SAID = 4096  # bytes of its errors that are looked at
-_WORDS = 200
 
 
 def program() -> str:
@@ -87,23 +83,13 @@ class Virtiofsd:
 
     def last_words(self) -> str:
         """The last line that it has written; empty when there is none."""
-        try:
-            said = os.read(self._errors, _SAID)
-        except BlockingIOError:
-            return ""
-        lines = ["".join(filter(str.isprintable, line)) for line in said.decode(errors="replace").splitlines()]
-        return next((line.strip()[:_WORDS] for line in reversed(lines) if line.strip()), "")
+        return confine.last_words(self._errors)
 
     def close(self) -> None:
         if self.ended < 0:
             return
-        try:
-            signal.pidfd_send_signal(self.ended, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it has ended, and is not reaped yet
-        select.select([self.ended], [], [])
         self.ended, ended = -1, self.ended
-        p.reap(ended)
+        confine.end(ended)
         self._open.close()
 
 
