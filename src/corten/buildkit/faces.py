@@ -25,9 +25,7 @@ from corten.buildkit.sessions import Sessions
 from corten.buildkit.trace import messages
 from corten.buildkit.traces import TraceFace
 from corten.errors import Unavailable
-from corten.http2.channel import over_socket
-from corten.http2.connection import Connection
-from corten.http2.grpc import Serving
+from corten.http2 import grpc
 
 _WINDOW = 1 << 18  # bytes of each request under way
 _UPLOADS = 64  # that are waited for
@@ -53,18 +51,7 @@ class Faces:
     async def grpc(self, fd: int, early: bytes) -> None:
         """POST /grpc behind its answer, or a connection that is HTTP/2 from its first byte on: until it ends. `fd` is
         closed."""
-        ended = asyncio.Event()
-        serving = Serving(self._functions)
-        try:
-            channel = await over_socket(
-                fd, early, Connection(client=False, window=_WINDOW), serving.on_stream, ended.set
-            )
-            try:
-                await ended.wait()
-            finally:
-                channel.close()
-        finally:
-            await serving.close()
+        await grpc.serve(fd, early, self._functions, _WINDOW)
 
     @asynccontextmanager
     async def client(self, session: str, context: Context | None = None) -> AsyncIterator[Client]:

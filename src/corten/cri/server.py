@@ -17,9 +17,8 @@ from corten.cri.stats import Stats
 from corten.cri.streaming.server import Streaming
 from corten.errors import Conflict, Invalid
 from corten.http.accepting import Accepting
-from corten.http2.channel import over_socket
-from corten.http2.connection import Connection
-from corten.http2.grpc import Function, Serving
+from corten.http2 import grpc
+from corten.http2.grpc import Function
 
 log = logging.getLogger("corten-cri")
 _WINDOW = 1 << 20  # bytes of a request under way
@@ -36,21 +35,9 @@ class Face:
         return _Taken(self)
 
     def serve(self, fd: int) -> None:
-        task = asyncio.ensure_future(self._serve(fd))
+        task = asyncio.ensure_future(grpc.serve(fd, b"", self._functions, _WINDOW))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, fd: int) -> None:
-        ended = asyncio.Event()
-        serving = Serving(self._functions)
-        try:
-            channel = await over_socket(fd, b"", Connection(client=False, window=_WINDOW), serving.on_stream, ended.set)
-            try:
-                await ended.wait()
-            finally:
-                channel.close()
-        finally:
-            await serving.close()
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -1,8 +1,7 @@
 """gRPC over HTTP/2: messages with a length before each, a status at the end. Both roles.
 
     answer = await unary(channel, "/package.Service/Method", request, metadata)      # as the client
-    serving = Serving({"/package.Service/Method": function})                         # as the server
-    ... over_socket(fd, early, Connection(client=False), serving.on_stream)
+    await serve(fd, early, {"/package.Service/Method": function}, window)            # as the server
 
 A function gets a `Call` and reads and sends messages as bytes; what it raises is the call's status.
 """
@@ -21,8 +20,8 @@ from contextlib import asynccontextmanager
 
 from corten import errors
 from corten.http2 import frames as f
-from corten.http2.channel import Channel, Stream, StreamReset
-from corten.http2.connection import Header
+from corten.http2.channel import Channel, Stream, StreamReset, over_socket
+from corten.http2.connection import Connection, Header
 from corten.units.durations import in_go
 
 log = logging.getLogger(__name__)
@@ -280,6 +279,22 @@ class Serving:
             trailers.append(("grpc-status-details-bin", base64.b64encode(details).decode().rstrip("=")))
         stream.head(trailers, end=True)
         stream.reset(f.NO_ERROR)  # the rest of the request, if there is one, is of no use
+
+
+async def serve(fd: int, early: bytes, functions: Mapping[str, Function], window: int) -> None:
+    """Answer the calls of a connection until it ends; `fd` and `early` as of `over_socket`. `window`: bytes of each
+    request under way."""
+    ended = asyncio.Event()
+    serving = Serving(functions)
+    try:
+        connection = Connection(client=False, window=window)
+        channel = await over_socket(fd, early, connection, serving.on_stream, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            channel.close()
+    finally:
+        await serving.close()
 
 
 async def _refuse(stream: Stream) -> None:
