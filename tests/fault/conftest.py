@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from fault_parts.fixtures import daemon, standing
+from fault_parts.fixtures import beside, daemon, healthy, standing
 
-__all__ = ["daemon", "standing"]
+__all__ = ["beside", "daemon", "healthy", "standing"]

@@ -64,6 +64,26 @@ def shared(enduring: Fragile) -> Iterator[Fragile]:
     _clean(enduring)
 
 
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fragile]:
+    """Another daemon, to which nothing is done: how long it takes for what the first one is asked as well says how busy
+    the machine is (`e2e_parts.patience.longer`)."""
+    if why := lacking():
+        pytest.skip(why)
+    with Fragile(tmp_path_factory.mktemp("healthy")) as daemon:
+        daemon.start()
+        daemon.create("true", name="warm")
+        daemon.remove_everything()
+        yield daemon
+
+
+@pytest.fixture
+def beside(healthy: Fragile) -> Iterator[Fragile]:
+    """The same, with nothing in it of the tests before."""
+    yield healthy
+    _clean(healthy)
+
+
 def _clean(standing: Fragile) -> None:
     for container in standing.containers():
         status, answer = standing.ask("DELETE", f"/containers/{container['Id']}?force=1&v=1")

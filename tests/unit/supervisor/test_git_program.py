@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -57,10 +56,9 @@ def test_settings_are_variables_and_no_arguments(git: Run, tmp_path: Path) -> No
 
 
 def test_one_that_stalls_is_ended_with_what_it_has_begun(git: Run, tmp_path: Path) -> None:
-    began = time.monotonic()
+    """What it has begun would go on for longer than any test."""
     with pytest.raises(Unavailable, match=r"git fetch: nothing was heard of the other side for 2s"):
-        git(f"sleep 60 & echo $! > {tmp_path}/pid; wait").run("fetch")
-    assert time.monotonic() - began < 20
+        git(f"sleep 1000 & echo $! > {tmp_path}/pid; wait").run("fetch")
     child = (tmp_path / "pid").read_text().strip()
     until(lambda: has_ended(child))  # it was killed, and is still to die
 
