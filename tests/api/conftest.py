@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,3 +20,12 @@ def http(daemon: Daemon) -> Iterator[Connection]:
     connection = Connection(daemon)
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def raw(daemon: Daemon) -> Iterator[socket.socket]:
+    """A connection without a client library."""
+    with socket.socket(socket.AF_UNIX) as made:
+        made.settimeout(60)
+        made.connect(daemon.socket)
+        yield made

@@ -8,26 +8,11 @@ import pytest
 
 from corten.buildkit import arrivals
 from corten.http2 import frames as f
-from fakes.daemon import Connection, Daemon
+from fakes.daemon import Connection, Daemon, received
 
 UPGRADE = "Host:\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
 SESSION = UPGRADE + "X-Docker-Expose-Session-Uuid: one\r\n"
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
-
-
-@pytest.fixture
-def raw(daemon: Daemon) -> socket.socket:
-    made = socket.socket(socket.AF_UNIX)
-    made.settimeout(60)
-    made.connect(daemon.socket)
-    return made
-
-
-def read(connection: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count and (piece := connection.recv(count - len(data))):
-        data += piece
-    return data
 
 
 def rest(connection: socket.socket) -> bytes:
@@ -37,20 +22,12 @@ def rest(connection: socket.socket) -> bytes:
     return data
 
 
-def answers(daemon: Daemon) -> bool:
-    connection = Connection(daemon)
-    try:
-        return connection.ask("GET", "/_ping") == (200, "OK")
-    finally:
-        connection.close()
-
-
 def test_a_session_begins_with_the_daemons_preface(raw: socket.socket, daemon: Daemon) -> None:
     with raw:
         raw.sendall(f"POST /session HTTP/1.1\r\n{SESSION}\r\n".encode())
-        assert read(raw, len(ANSWER)) == ANSWER
-        assert read(raw, len(f.PREFACE)) == f.PREFACE
-    assert answers(daemon)
+        assert received(raw, len(ANSWER)) == ANSWER
+        assert received(raw, len(f.PREFACE)) == f.PREFACE
+    assert daemon.answers()
 
 
 def test_what_a_client_sends_behind_its_request_is_not_lost(raw: socket.socket) -> None:
@@ -58,7 +35,7 @@ def test_what_a_client_sends_behind_its_request_is_not_lost(raw: socket.socket) 
     with raw:
         ping = f.frame(f.PING, 0, 0, b"12345678")
         raw.sendall(f"POST /grpc HTTP/1.1\r\n{UPGRADE}\r\n".encode() + f.PREFACE + f.settings({}) + ping)
-        assert read(raw, len(ANSWER)) == ANSWER
+        assert received(raw, len(ANSWER)) == ANSWER
         raw.shutdown(socket.SHUT_WR)
         assert f.frame(f.PING, f.ACK, 0, b"12345678") in rest(raw)
 
@@ -78,20 +55,20 @@ def test_what_is_no_upgrade_is_refused(raw: socket.socket, path: str) -> None:
 def test_something_else_than_http2_is_disconnected(raw: socket.socket, daemon: Daemon, path: str, data: bytes) -> None:
     with raw:
         raw.sendall(f"POST {path} HTTP/1.1\r\n{SESSION}\r\n".encode())
-        assert read(raw, len(ANSWER)) == ANSWER
+        assert received(raw, len(ANSWER)) == ANSWER
         try:
             raw.sendall(data)
             rest(raw)
         except (BrokenPipeError, ConnectionResetError):
             pass  # it was disconnected before it had sent all
-    assert answers(daemon)
+    assert daemon.answers()
 
 
 def test_a_session_without_an_id_is_disconnected(raw: socket.socket, daemon: Daemon) -> None:
     with raw:
         raw.sendall(f"POST /session HTTP/1.1\r\n{UPGRADE}\r\n".encode())
         assert rest(raw).startswith(ANSWER)
-    assert answers(daemon)
+    assert daemon.answers()
 
 
 def test_a_build_whose_session_does_not_come(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,26 +11,11 @@ import pytest
 
 from corten.spec import build_frames as f
 from corten.spec.json import Json
-from fakes.daemon import Connection, Daemon
+from fakes.daemon import Daemon, received
 
 UPGRADE = "Host:\r\nConnection: Upgrade\r\nUpgrade: corten-build\r\n"
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: corten-build\r\n\r\n"
 QUERY = "directories=" + quote('{"dockerfile":"","context":"key"}')
-
-
-@pytest.fixture
-def raw(daemon: Daemon) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX) as made:
-        made.settimeout(60)
-        made.connect(daemon.socket)
-        yield made
-
-
-def read(connection: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count and (piece := connection.recv(count - len(data))):
-        data += piece
-    return data
 
 
 def frames(connection: socket.socket) -> Iterator[f.Frame]:
@@ -41,15 +26,7 @@ def frames(connection: socket.socket) -> Iterator[f.Frame]:
 
 def begin(connection: socket.socket, query: str = QUERY, behind: bytes = b"") -> None:
     connection.sendall(f"POST /build/stream?{query} HTTP/1.1\r\n{UPGRADE}\r\n".encode() + behind)
-    assert read(connection, len(ANSWER)) == ANSWER
-
-
-def answers(daemon: Daemon) -> bool:
-    connection = Connection(daemon)
-    try:
-        return connection.ask("GET", "/_ping") == (200, "OK")
-    finally:
-        connection.close()
+    assert received(connection, len(ANSWER)) == ANSWER
 
 
 def client(connection: socket.socket, files: dict[str, bytes]) -> list[Json]:
@@ -104,7 +81,7 @@ def test_what_the_checks_find(raw: socket.socket) -> None:
 @pytest.mark.parametrize("headers", ["Host:\r\n", "Host:\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"])
 def test_what_is_no_upgrade_is_refused(raw: socket.socket, headers: str) -> None:
     raw.sendall(f"POST /build/stream HTTP/1.1\r\n{headers}Content-Length: 0\r\n\r\n".encode())
-    assert read(raw, 12) == b"HTTP/1.1 400"
+    assert received(raw, 12) == b"HTTP/1.1 400"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +93,7 @@ def test_what_is_no_upgrade_is_refused(raw: socket.socket, headers: str) -> None
 )  # fmt: skip
 def test_what_no_build_can_be_is_refused_before_the_upgrade(raw: socket.socket, query: str, status: int) -> None:
     raw.sendall(f"POST /build/stream?{query} HTTP/1.1\r\n{UPGRADE}\r\n".encode())
-    assert read(raw, 12) == f"HTTP/1.1 {status}".encode()
+    assert received(raw, 12) == f"HTTP/1.1 {status}".encode()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +109,7 @@ def test_what_no_build_can_be_is_refused_before_the_upgrade(raw: socket.socket, 
 def test_what_breaks_the_protocol_is_disconnected(raw: socket.socket, daemon: Daemon, data: bytes) -> None:
     begin(raw, behind=data)
     assert all(kind != f.EVENT or b"aux" not in payload for kind, _, payload in frames(raw))
-    assert answers(daemon)
+    assert daemon.answers()
 
 
 @pytest.mark.parametrize("events", [1, 2, 3])
@@ -142,4 +119,4 @@ def test_a_client_that_goes_leaves_nothing(raw: socket.socket, daemon: Daemon, e
         if number == events:
             break
     raw.close()
-    assert answers(daemon)
+    assert daemon.answers()

@@ -15,6 +15,7 @@ import pytest
 from build_requests import FILES, Lines, build, cached, context, inspect, refused, said, text
 from e2e_parts.patience import PATIENCE, until
 from fakes.daemon import Connection, Daemon
+from web_servers import Quiet, served
 
 
 @pytest.fixture
@@ -26,17 +27,12 @@ def web(tmp_path: Any) -> Iterator[str]:
     (root / "file").write_text("content\n")
     (root / "context.tar.gz").write_bytes(context(FILES, "w:gz"))
     handler = functools.partial(QuietHandler, directory=str(root))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(handler) as address:
+        yield address
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        return
+class QuietHandler(Quiet, http.server.SimpleHTTPRequestHandler):
+    """The files of a directory."""
 
 
 def test_a_context_at_a_url(http: Connection, daemon: Daemon, web: str) -> None:

@@ -23,15 +23,6 @@ SIZE = 8 << 20
 
 
 @pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    found = Launcher(tmp_path / "launcher.log")
-    found.start()
-    yield found
-    found.close()
-    assert (tmp_path / "launcher.log").read_text() == "", "an end of the other side is no error"
-
-
-@pytest.fixture
 def tree(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     top = tmp_path / "tree"
     top.mkdir()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,6 @@ from corten.tasks.launcher import Launcher
 from corten.tasks.steps import LauncherSteps
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-@pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    found = Launcher(tmp_path / "launcher.log")
-    found.start()
-    yield found
-    found.close()
-    assert (tmp_path / "launcher.log").read_text() == ""
 
 
 def until(check: Callable[[], bool], what: str) -> None:

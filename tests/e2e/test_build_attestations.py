@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 import spdx_check
-from e2e.test_build_history import corten, history, remove_builds
-from e2e_parts.builders import Builder, builder, run
+from e2e_parts.builders import Builder, builder, corten, history, remove_builds, run
 from e2e_parts.cortend import IMAGE, Cortend
 from registry_parts.own import own_process
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e_parts.builders import Builder, builder
+from e2e_parts.builders import Builder, builder, remove_builds
 from e2e_parts.cortend import IMAGE, Cortend, short_root
 
 FILES = f"""FROM {IMAGE} AS one
@@ -37,11 +37,7 @@ def other() -> Iterator[Cortend]:
 @pytest.fixture(autouse=True)
 def no_builds_left(daemon: Cortend, other: Cortend) -> Iterator[None]:
     yield
-    for each in (daemon, other):
-        for image in each.get("/images/json?all=1"):
-            if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):
-                each.ask("DELETE", f"/images/{image['Id']}?force=1")
-        assert each.ask("POST", "/build/prune?all=1")[0] == 200
+    remove_builds(daemon, other)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from e2e_parts.builders import Builder, builder, run
+from e2e_parts.builders import Builder, builder, remove_builds, run
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE, Cortend
 from git_servers import Repository, Web, git_daemon, web
@@ -24,11 +24,7 @@ DOCKERFILE = f"FROM {IMAGE}\nCOPY . /files/\nCMD cd /files && find . -type f | s
 @pytest.fixture(autouse=True)
 def no_builds_left(daemon: Cortend, no_images_left: None) -> Iterator[None]:
     yield
-    daemon.remove_everything()
-    for image in daemon.get("/images/json"):
-        if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):
-            daemon.ask("DELETE", f"/images/{image['Id']}?force=1")
-    assert daemon.ask("POST", "/build/prune?all=1")[0] == 200
+    remove_builds(daemon)
 
 
 @pytest.fixture

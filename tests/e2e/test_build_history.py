@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e_parts.builders import Builder, builder
-from e2e_parts.clients import CORTEN, Done, execute
+from e2e_parts.builders import Builder, builder, corten, history, remove_builds
 from e2e_parts.cortend import IMAGE, Cortend, short_root
 
 FILES = f"""FROM {IMAGE}
@@ -34,21 +33,6 @@ def no_builds_left(daemon: Cortend, nothing_left: None) -> Iterator[None]:
         assert daemon.ask("DELETE", f"/build/history/{one['Ref']}")[0] == 204
     yield
     remove_builds(daemon)
-
-
-def remove_builds(daemon: Cortend) -> None:
-    """What builds have made, and what they left to be used again."""
-    daemon.remove_everything()
-    for image in daemon.get("/images/json?all=1"):
-        if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):
-            daemon.ask("DELETE", f"/images/{image['Id']}?force=1")
-    assert daemon.ask("POST", "/build/prune?all=1")[0] == 200
-
-
-def corten(daemon: Cortend, *arguments: str, code: int = 0) -> Done:
-    done = execute([*CORTEN, "-H", daemon.address, *arguments], timeout=60)
-    assert done.code == code, done
-    return done
 
 
 def test_our_own(daemon: Cortend, files: Path) -> None:
@@ -96,10 +80,6 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.fixture
 def buildx(daemon: Cortend, tmp_path: Path) -> Builder:
     return builder("buildx", daemon, tmp_path)
-
-
-def history(buildx: Builder, *arguments: str, code: int = 0) -> Done:
-    return Builder("history", (buildx.command[0], "history"), buildx.env)(*arguments, code=code)
 
 
 def test_buildx(buildx: Builder, daemon: Cortend, files: Path) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 
 from e2e_parts.clients import Client, execute
 from e2e_parts.others import archive, layer
+from web_servers import Quiet, served
 
 Engines = tuple[Client, Client, Path]
 FILES = {
@@ -141,7 +140,7 @@ def normal(text: str) -> list[str]:
     return kept
 
 
-class Web(http.server.BaseHTTPRequestHandler):
+class Web(Quiet):
     """The same file at every path, moved from /moved, changed at a known time below /dated."""
 
     def do_GET(self) -> None:
@@ -159,18 +158,11 @@ class Web(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: Any) -> None:
-        return
-
 
 @pytest.fixture
 def web() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(Web) as address:
+        yield address
 
 
 def test_files_from_the_web_like_dockerd(bases: Engines, web: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from e2e_parts.builders import Builder, all_ended, builder
+from e2e_parts.builders import Builder, builder, remove_builds
 from e2e_parts.cortend import IMAGE, Cortend, short_root
 
 FILES = f"""FROM {IMAGE} AS made
@@ -38,12 +38,7 @@ def build(request: pytest.FixtureRequest, daemon: Cortend, tmp_path: Path) -> Bu
 @pytest.fixture(autouse=True)
 def no_builds_left(daemon: Cortend) -> Iterator[None]:
     yield
-    all_ended(daemon)
-    daemon.remove_everything()
-    for image in daemon.get("/images/json?all=1"):
-        if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):
-            daemon.ask("DELETE", f"/images/{image['Id']}?force=1")
-    assert daemon.ask("POST", "/build/prune?all=1")[0] == 200
+    remove_builds(daemon)
 
 
 @pytest.fixture

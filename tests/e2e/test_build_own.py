@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e_parts.builders import all_ended
+from e2e_parts.builders import remove_builds
 from e2e_parts.clients import Client, Done, execute
 from e2e_parts.cortend import IMAGE, Cortend
 
@@ -30,12 +30,7 @@ from e2e_parts.cortend import IMAGE, Cortend
 @pytest.fixture(autouse=True)
 def no_builds_left(daemon: Cortend, no_images_left: None) -> Iterator[None]:
     yield
-    all_ended(daemon)
-    daemon.remove_everything()
-    for image in daemon.get("/images/json"):
-        if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):
-            daemon.ask("DELETE", f"/images/{image['Id']}?force=1")
-    assert daemon.ask("POST", "/build/prune?all=1")[0] == 200
+    remove_builds(daemon)
 
 
 @pytest.fixture

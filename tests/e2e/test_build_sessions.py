@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e_parts.builders import Builder, all_ended, builder, run
+from e2e_parts.builders import Builder, builder, remove_builds, run
 from e2e_parts.clients import Client, execute
 from e2e_parts.cortend import IMAGE, Cortend
 
@@ -44,12 +44,7 @@ def build(request: pytest.FixtureRequest, daemon: Cortend, tmp_path: Path) -> Bu
 @pytest.fixture(autouse=True)
 def no_builds_left(daemon: Cortend, no_images_left: None) -> Iterator[None]:
     yield
-    all_ended(daemon)
-    daemon.remove_everything()
-    for image in daemon.get("/images/json"):
-        if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):
-            daemon.ask("DELETE", f"/images/{image['Id']}?force=1")
-    assert daemon.ask("POST", "/build/prune?all=1")[0] == 200
+    remove_builds(daemon)
 
 
 @pytest.fixture

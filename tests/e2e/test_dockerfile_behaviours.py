@@ -4,14 +4,12 @@ has another one by that too. The numbers are those of tests/unit/spec/dockerfile
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
 import os
 import re
 import shutil
 import tarfile
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +20,7 @@ from e2e_parts.behaviours import ALL, FILES, Behaviour, Result
 from e2e_parts.builders import Builder, builder
 from e2e_parts.clients import Done, execute
 from e2e_parts.cortend import IMAGE, Cortend
+from web_servers import Quiet, served
 
 _STEP = re.compile(r"(#[0-9]+) (?:\[[^]]*\] )?((?:RUN|COPY|ADD) .*)")
 _SAID = re.compile(r"(?:#[0-9]+ [0-9.]+ )?> (.*)")
@@ -164,7 +163,7 @@ def test_51_archives_are_found_by_their_content(face: Face) -> None:
     assert said(done) == ["/t", "/t/a", "/t/in-w", "/t/in-w-gz", "/t/in-w-xz", "/u", "/u/w.txt"], done.err
 
 
-class Web(http.server.BaseHTTPRequestHandler):
+class Web(Quiet):
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", "2")
@@ -172,18 +171,11 @@ class Web(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"x\n")
 
-    def log_message(self, *_: Any) -> None:
-        return
-
 
 @pytest.fixture
 def web() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(Web) as address:
+        yield address
 
 
 def test_52_files_of_the_web(face: Face, web: str) -> None:

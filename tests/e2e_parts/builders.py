@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e_parts.clients import CORTEN, DOCKER, OLD_DOCKER, Done, execute
-from e2e_parts.cortend import Cortend
+from e2e_parts.cortend import IMAGE, Cortend
 from e2e_parts.patience import until
 
 BUILDX = shutil.which("docker-buildx")
@@ -55,9 +55,32 @@ def all_ended(daemon: Cortend) -> None:
     until(lambda: all(row["CompletedAt"] for row in daemon.get("/build/history")))
 
 
+def remove_builds(*daemons: Cortend) -> None:
+    """What builds have made, and what they left to be used again, once they have ended."""
+    for daemon in daemons:
+        all_ended(daemon)
+        daemon.remove_everything()
+        for image in daemon.get("/images/json?all=1"):
+            if not any(name.startswith(IMAGE) for name in image["RepoTags"] or ()):
+                daemon.ask("DELETE", f"/images/{image['Id']}?force=1")
+        assert daemon.ask("POST", "/build/prune?all=1")[0] == 200
+
+
 def run(daemon: Cortend, image: str) -> str:
     client = shutil.which(DOCKER) or shutil.which(OLD_DOCKER)
     assert client
     return execute(
         [client, "run", "--rm", "--network", "none", image], env={**os.environ, "DOCKER_HOST": daemon.address}
     ).out
+
+
+def corten(daemon: Cortend, *arguments: str, code: int = 0) -> Done:
+    """Our own command line."""
+    done = execute([*CORTEN, "-H", daemon.address, *arguments], timeout=60)
+    assert done.code == code, done
+    return done
+
+
+def history(buildx: Builder, *arguments: str, code: int = 0) -> Done:
+    """`buildx history`."""
+    return Builder("history", (buildx.command[0], "history"), buildx.env)(*arguments, code=code)

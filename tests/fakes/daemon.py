@@ -57,9 +57,24 @@ class Daemon:
         await self.engine.close()
         await end_programs()  # of a restart that was under way
 
+    def answers(self) -> bool:
+        connection = Connection(self)
+        try:
+            return connection.ask("GET", "/_ping") == (200, "OK")
+        finally:
+            connection.close()
+
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run something in the daemon's loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+
+def received(connection: socket.socket, count: int) -> bytes:
+    """So many bytes, or less at the end of all."""
+    data = b""
+    while len(data) < count and (piece := connection.recv(count - len(data))):
+        data += piece
+    return data
 
 
 class Connection(http.client.HTTPConnection):

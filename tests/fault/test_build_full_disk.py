@@ -12,7 +12,7 @@ import pytest
 from build_world import BuildWorld
 from corten.build.contract import Matched, StepFailed
 from corten.errors import CortenError
-from image_parts.disks import small_disk
+from image_parts.disks import fill, small_disk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the runtime needs root")
 
@@ -25,16 +25,6 @@ def world(tmp_path: Path) -> Iterator[BuildWorld]:
             yield world
         finally:
             world.close()
-
-
-def fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        for size in (1 << 20, 4096, 1):
-            try:
-                while file.write(bytes(size)) == size:
-                    pass
-            except OSError:
-                continue
 
 
 def test_on_a_full_disk(world: BuildWorld) -> None:

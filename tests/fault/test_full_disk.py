@@ -14,7 +14,7 @@ import pytest
 from e2e_parts.http import Connection
 from fault_parts.fragile import Fragile, until
 from image_parts import tars
-from image_parts.disks import small_disk
+from image_parts.disks import fill, small_disk
 from image_parts.held import held
 from image_parts.stores import Made
 
@@ -23,13 +23,7 @@ class Full(Fragile):
     """`fill` takes every free byte of the data root's disk, `free` gives them back."""
 
     def fill(self) -> None:
-        with (self.data / "filling").open("wb", buffering=0) as file:
-            for size in (1 << 20, 4096, 1):
-                try:
-                    while file.write(bytes(size)) == size:
-                        pass
-                except OSError:
-                    continue
+        fill(self.data / "filling")
 
     def free(self) -> None:
         (self.data / "filling").unlink()

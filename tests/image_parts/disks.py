@@ -1,4 +1,4 @@
-"""A disk that can be filled."""
+"""A disk that can be filled, and that."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ def small_disk(path: Path, megabytes: int) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def fill(path: Path) -> None:
+    """A file that takes every free byte of its disk."""
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096, 1):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                continue

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from corten.layers.apply import Applied, apply
 from corten.layers.entries import Limits
+from corten.layers.pack import Packer
 from corten.layers.source import Source
 
 
@@ -62,3 +63,16 @@ def listing(tree: Path) -> dict[str, tuple[object, ...]]:
                 attributes,
             )
     return found
+
+
+def tar_of(tree: Path) -> bytes:
+    """As it is packed when nothing more is known of it."""
+    fd, out = os.open(tree, os.O_RDONLY), os.memfd_create("tar")
+    try:
+        packer = Packer(out)
+        packer.tree(fd)
+        packer.end()
+        return os.pread(out, os.fstat(out).st_size, 0)
+    finally:
+        os.close(fd)
+        os.close(out)

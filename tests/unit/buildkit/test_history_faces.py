@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,12 +18,12 @@ from corten.buildkit.content import ContentFace
 from corten.buildkit.history import HistoryFace
 from corten.errors import NotFound
 from corten.http2 import grpc
-from corten.http2.channel import Channel, over_socket
-from corten.http2.connection import Connection
-from corten.http2.grpc import Function, Serving, Status, calling, unary
+from corten.http2.channel import Channel
+from corten.http2.grpc import Status, calling, unary
 from corten.spec.oci_image import OCI_INDEX, Descriptor
 from corten.spec.protobuf import control as m
 from fakes.table import MemoryTable
+from grpc_channels import connected
 
 LISTEN, UPDATE = "/moby.buildkit.v1.Control/ListenBuildHistory", "/moby.buildkit.v1.Control/UpdateBuildHistory"
 INFO, READ = "/containerd.services.content.v1.Content/Info", "/containerd.services.content.v1.Content/Read"
@@ -51,20 +49,6 @@ class Past:
             root = Descriptor(OCI_INDEX, "sha256:root", 7)
             predicate = Predicate("https://slsa.dev/provenance/v1", b"{}" * 1_500_000, "provenance.json")
             recording.made(Built("sha256:id", "sha256:root", b"", {"image.name": "n"}, True, root, (predicate,)))
-
-
-@asynccontextmanager
-async def connected(functions: Mapping[str, Function]) -> AsyncIterator[Channel]:
-    ours, theirs = socket.socketpair()
-    serving = Serving(functions)
-    server = await over_socket(theirs.detach(), b"", Connection(client=False), serving.on_stream)
-    client = await over_socket(ours.detach(), b"", Connection(client=True))
-    try:
-        yield client
-    finally:
-        client.close()
-        server.close()
-        await serving.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,11 +15,11 @@ from corten.buildkit.references import References
 from corten.buildkit.trace import messages
 from corten.errors import Invalid
 from corten.http2 import grpc
-from corten.http2.channel import Channel, over_socket
-from corten.http2.connection import Connection
-from corten.http2.grpc import Serving, Status
+from corten.http2.channel import Channel
+from corten.http2.grpc import Status
 from corten.spec.protobuf import gateway as m
 from corten.spec.protobuf.control import SolveRequest
+from grpc_channels import connected
 
 PREFIX = "/moby.buildkit.v1.frontend.LLBBridge/"
 TREE = SourceTree("t", Path("/t"))
@@ -48,14 +47,8 @@ async def channel() -> AsyncIterator[Channel]:
     found.add("one", TREE)
     found.add("gone", TREE)
     found.remove("gone")
-    ours, theirs = socket.socketpair()
-    serving = Serving(found.functions(PREFIX))
-    server = await over_socket(ours.detach(), b"", Connection(client=False), serving.on_stream)
-    client = await over_socket(theirs.detach(), b"", Connection(client=True), lambda stream: stream.reset())
-    yield client
-    client.close()
-    server.close()
-    await serving.close()
+    async with connected(found.functions(PREFIX)) as client:
+        yield client
 
 
 async def read(channel: Channel, request: m.ReadFileRequest) -> bytes:

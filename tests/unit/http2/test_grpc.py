@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import pytest
 
 from corten.errors import Invalid, NotFound, Unavailable
 from corten.http2 import frames as f
 from corten.http2 import grpc
-from corten.http2.channel import Channel, StreamReset, over_socket
+from corten.http2.channel import StreamReset, over_socket
 from corten.http2.connection import Connection
-from corten.http2.grpc import Call, Cut, Function, Serving, Status, calling, framed, unary
-
-
-@asynccontextmanager
-async def connected(functions: Mapping[str, Function]) -> AsyncIterator[Channel]:
-    ours, theirs = socket.socketpair()
-    serving = Serving(functions)
-    server = await over_socket(theirs.detach(), b"", Connection(client=False), serving.on_stream)
-    client = await over_socket(ours.detach(), b"", Connection(client=True))
-    try:
-        yield client
-    finally:
-        client.close()
-        server.close()
-        await serving.close()
+from corten.http2.grpc import Call, Cut, Status, calling, framed, unary
+from grpc_channels import connected
 
 
 async def echo(call: Call) -> bytes:

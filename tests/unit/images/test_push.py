@@ -30,13 +30,6 @@ async def server() -> AsyncIterator[Scripted]:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store(tmp_path / "root")
-    yield store
-    await store.close()
-
-
-@pytest.fixture
 async def impatient(tmp_path: Path) -> AsyncIterator[Store]:
     """One that waits for two seconds: what goes on is quicker, on a busy machine as well."""
     store = Store(tmp_path / "impatient", stall=2)

@@ -30,13 +30,6 @@ async def server() -> AsyncIterator[Scripted]:
         yield registry
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = Store(tmp_path / "root")
-    yield store
-    await store.close()
-
-
 def published(server: Scripted) -> bytes:
     """An index of both images, and of one of s390x that the registry has not, under the tag 1."""
     gone = {**entry(OCI_MANIFEST, b"{}"), "platform": platforms.described(S390X)}

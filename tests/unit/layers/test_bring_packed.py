@@ -21,6 +21,7 @@ from corten.layers.timeless import Digests, Timeless
 from corten.layers.union import Directory
 from corten.spec import modes
 from corten.spec.dockerfile.ignore import Patterns
+from image_parts.trees import tar_of
 
 OWN = How(owner=(os.getuid(), os.getgid()))
 
@@ -67,19 +68,6 @@ def packed(
         packer.end()
         return os.pread(out, os.fstat(out).st_size, 0)
     finally:
-        os.close(out)
-
-
-def tar_of(tree: Path) -> bytes:
-    """As it is packed when nothing more is known of it."""
-    fd, out = os.open(tree, os.O_RDONLY), os.memfd_create("tar")
-    try:
-        packer = Packer(out)
-        packer.tree(fd)
-        packer.end()
-        return os.pread(out, os.fstat(out).st_size, 0)
-    finally:
-        os.close(fd)
         os.close(out)
 
 

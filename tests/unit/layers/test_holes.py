@@ -13,8 +13,8 @@ from corten.layers import holes, inherit
 from corten.layers.apply import apply
 from corten.layers.compare import difference
 from corten.layers.entries import Limits
-from corten.layers.pack import Packer
 from corten.layers.source import Source
+from image_parts.trees import tar_of
 
 TERABYTES = 8 << 40
 
@@ -26,18 +26,6 @@ def sparse(path: Path, size: int, *parts: tuple[int, bytes]) -> Path:
             file.write(data)
         file.truncate(size)
     return path
-
-
-def tar_of(top: Path) -> bytes:
-    out, fd = os.memfd_create("tar"), os.open(top, os.O_RDONLY)
-    try:
-        packer = Packer(out)
-        packer.tree(fd)
-        packer.end()
-        return os.pread(out, os.fstat(out).st_size, 0)
-    finally:
-        os.close(out)
-        os.close(fd)
 
 
 def unpacked(tar: bytes, top: Path) -> Path:
