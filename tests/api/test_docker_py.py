@@ -11,6 +11,7 @@ import docker
 import docker.errors
 import pytest
 
+from e2e_parts.patience import PATIENCE
 from fakes.daemon import Daemon
 
 
@@ -90,7 +91,7 @@ def test_events(client: docker.DockerClient) -> None:
     thread = threading.Thread(target=listen)
     thread.start()
     client.containers.run("test", ["true"], remove=True, detach=False)
-    thread.join(20)
+    thread.join(PATIENCE)
     assert [name for name in seen if name != "attach"] == ["create", "start", "die", "destroy"]
     events.close()
 

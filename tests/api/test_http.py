@@ -6,7 +6,6 @@ import http.client
 import json
 import socket
 import threading
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -305,11 +304,9 @@ def test_the_end_of_the_daemon_is_the_end_of_its_streams(tmp_path: Path) -> None
         listening = Connection(daemon)
         listening.request("GET", "/events")
         answer = listening.getresponse()
-        begin = time.monotonic()
     with pytest.raises(http.client.IncompleteRead):
         answer.read()
     listening.close()
-    assert time.monotonic() - begin < 5
 
 
 def test_a_fault_behind_the_head_of_an_answer_cuts_it(

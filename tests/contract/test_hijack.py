@@ -23,6 +23,7 @@ from aiohttp import web
 
 from corten.api.hijack import Connection, Hijacked, take
 from corten.api.tls import TlsFront
+from e2e_parts.patience import PATIENCE
 
 ATTACH = "/v1.41/containers/abc/attach"
 
@@ -86,7 +87,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     listening.close()
     await aiohttp_server.shutdown(1)
     for thread in served.threads:
-        await asyncio.to_thread(thread.join, 5)
+        await asyncio.to_thread(thread.join, PATIENCE)
         assert not thread.is_alive()
     assert len(os.listdir("/proc/self/fd")) <= before + 1
 

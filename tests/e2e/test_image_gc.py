@@ -18,6 +18,7 @@ import pytest
 from e2e_parts.clients import CORTEN, Client, execute
 from e2e_parts.cortend import Cortend
 from e2e_parts.others import archive, layer, registry
+from e2e_parts.patience import PATIENCE, until
 
 
 class World:
@@ -85,16 +86,14 @@ def test_after_a_pull_and_over_a_restart(world: World, tmp_path: Path) -> None:
         world.corten("create", "--name", "holder", "gc/used:1")
         events = time.time()
         world.daemon._process.terminate()  # type: ignore[union-attr]
-        world.daemon._process.wait(20)  # type: ignore[union-attr]
+        world.daemon._process.wait(PATIENCE)  # type: ignore[union-attr]
         with closing(sqlite3.connect(world.daemon.data / "corten.db")) as connection, connection:
             connection.execute("UPDATE images SET added=added-86400")
             connection.execute("DELETE FROM records WHERE kind='image-use'")
         world.config.write_text(json.dumps({"image-gc": {"free-space": "99%"}}))
         world.daemon.start()
         world.corten("pull", "-q", f"{host}/gc/new:1")
-        until = time.monotonic() + 20
-        while "gc/old" in world.names() and time.monotonic() < until:
-            time.sleep(0.05)
+        until(lambda: "gc/old" not in world.names())
         assert world.names() == sorted(["gc/used", f"{host}/gc/new"])
         assert [e["Action"] for e in world.daemon.events(events, type="image", event="delete")] == ["delete"]
 
@@ -104,9 +103,7 @@ def test_a_policy_is_reloaded(world: World) -> None:
     assert "No image goes by itself" in world.corten.out("image", "gc", "--dry-run")
     world.config.write_text(json.dumps({"image-gc": {"max-age": "1ms"}}))
     os.kill(world.daemon.pid, signal.SIGHUP)
-    until = time.monotonic() + 20
-    while "would go" not in world.corten.out("image", "gc", "--dry-run"):
-        assert time.monotonic() < until
+    until(lambda: "would go" in world.corten.out("image", "gc", "--dry-run"))
     assert world.names() == ["gc/a"]
     world.corten("image", "gc")
     assert world.names() == []

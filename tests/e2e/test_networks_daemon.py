@@ -21,6 +21,7 @@ import pytest
 
 from e2e_parts.clients import execute
 from e2e_parts.cortend import CORTEND
+from e2e_parts.patience import PATIENCE
 from e2e_parts.webs import SERVE, fetched_or_none, subnet
 from fault_parts.fragile import Fragile, until
 from free_ports import free_port
@@ -139,7 +140,7 @@ def test_kills_in_the_middle_of_changes(fragile: Fragile) -> None:
         fragile.kill()
         fragile.start()
     stop.set()
-    changing.join(30)
+    changing.join(PATIENCE)
     shown = fragile.get(f"/containers/{id}/json")
     wanted = {e["IPAddress"] for e in shown["NetworkSettings"]["Networks"].values()}
     pid = str(shown["State"]["Pid"])

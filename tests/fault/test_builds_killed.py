@@ -8,6 +8,7 @@ import tarfile
 import threading
 
 from e2e_parts.cortend import IMAGE
+from e2e_parts.patience import PATIENCE
 from fault_parts.fragile import Fragile, until
 
 DOCKERFILE = f"FROM {IMAGE}\nRUN echo done > /done\nCOPY big /big\nRUN {{}}\n"
@@ -60,7 +61,7 @@ def test_killed_while_a_step_runs(daemon: Fragile) -> None:
     thread.start()
     until(lambda: any("begun" in line for line in said), "the last step runs", 60)
     daemon.kill()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert len(left(daemon)) == 1
     daemon.start()
     until(lambda: not left(daemon), "what was left is removed", 60)
@@ -128,7 +129,7 @@ def _killed_in_the_middle(daemon: Fragile, body: bytes) -> bool:
     thread.start()
     until(lambda: taken() or not thread.is_alive(), "the last file is taken")
     daemon.kill()
-    thread.join(20)
+    thread.join(PATIENCE)
     return taken()
 
 

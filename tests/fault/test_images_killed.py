@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from e2e_parts.http import Connection
+from e2e_parts.patience import PATIENCE
 from fault_parts.fragile import Fragile, until
 from image_parts import tars
 from image_parts.held import Held, held
@@ -64,7 +65,7 @@ def test_a_pull_goes_on_from_the_byte_that_it_had(daemon: Fragile, registry: Hel
     part = layer.replace(":", "-") + ".part"
     until(lambda: parts(daemon).get(part, 0) >= 4 << 20, "some of the layer is on disk")
     daemon.kill()
-    thread.join(20)
+    thread.join(PATIENCE)
     had = parts(daemon)[part]
     daemon.start()
     assert parts(daemon)[part] == had and daemon.get("/images/json")[0]["RepoTags"] == ["corten/busybox:latest"]

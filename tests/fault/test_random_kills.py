@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from e2e_parts.patience import PATIENCE
 from fault_parts.fragile import Fragile
 
 KILLS = int(os.environ.get("CORTEN_KILLS", "25"))
@@ -75,7 +76,7 @@ def test_random_kills(daemon: Fragile) -> None:
     finally:
         stop.set()
         for worker in workers:
-            worker.join(30)
+            worker.join(PATIENCE)
     assert ledger.rounds > 5, ledger
     assert not ledger.wrong, ledger.wrong
     names = {container["Names"][0][1:]: container for container in daemon.containers()}

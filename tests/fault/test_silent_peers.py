@@ -13,19 +13,20 @@ from functools import partial
 from typing import Any
 
 from e2e_parts.cortend import IMAGE
-from e2e_parts.patience import longer
+from e2e_parts.patience import PATIENCE, longer
 from fault_parts.fragile import Fragile, alive, until
 from fault_parts.images import archive
 from image_parts import tars
 
 UPLOADS = 200
+_SENT = 2 << 20  # bytes of a large upload
 QUICK = 5.0  # seconds that silent peers may add, all of which are waited for ten seconds or more
 
 
 def upload(daemon: Fragile, request: str, begun: bytes = b"") -> socket.socket:
     """A request whose body stops behind `begun`."""
     client = socket.socket(socket.AF_UNIX)
-    client.settimeout(20)
+    client.settimeout(PATIENCE)
     client.connect(str(daemon.socket))
     client.sendall(f"{request} HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
     if begun:
@@ -59,13 +60,15 @@ def large_member(name: str = "large") -> bytes:
         member = tarfile.TarInfo(f"blobs/sha256/{name}")
         member.size = 8 << 20
         tar.addfile(member, io.BytesIO(bytes(8 << 20)))
-    return buffer.getvalue()[: 2 << 20]
+    return buffer.getvalue()[:_SENT]
 
 
 def test_two_hundred_uploads_that_stop_keep_nothing_else_waiting(daemon: Fragile, beside: Fragile) -> None:
+    """Beside them a container has as many files, of the same size, as the uploads leave in the other one."""
     image, ids = archive("small", [tars.file("x", b"x")]), {}
-    for each in (daemon, beside):
-        id = ids[each] = each.run("sh", "-c", "echo said; sleep 1000")
+    files = f"for each in $(seq {UPLOADS // 6}); do head -c {_SENT} /dev/zero > /tmp/$each; done; "
+    for each, made in ((daemon, ""), (beside, files)):
+        id = ids[each] = each.run("sh", "-c", f"{made}echo said; sleep 1000")
         until(lambda: each.output(id) == "said\n", "its output")  # noqa: B023
         assert each.ask("POST", "/images/load", image)[0] == 200
     id = ids[daemon]

@@ -27,6 +27,7 @@ from corten.client.walks import Directory, Given
 from corten.errors import CortenError, Failed, Invalid, Unavailable
 from corten.spec import build_frames as f
 from corten.spec.json import Json
+from e2e_parts.patience import PATIENCE
 
 if TYPE_CHECKING:
     from corten.client.conversation import Answering
@@ -60,7 +61,7 @@ async def joined(
     finally:
         await client.close()
         await connection.close()
-        await asyncio.to_thread(thread.join, 10)
+        await asyncio.to_thread(thread.join, PATIENCE)
         assert not thread.is_alive()
 
 

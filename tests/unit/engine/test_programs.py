@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -46,10 +45,8 @@ async def test_a_program_is_asked_once_until_it_is_another(tmp_path: Path) -> No
 
 async def test_one_that_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(programs, "_PATIENCE", 0.2)
-    begin = time.monotonic()
-    assert await programs.version(program(tmp_path / "silent", "exec sleep 60")) == ""
+    assert await programs.version(program(tmp_path / "silent", "exec sleep 1000")) == ""
     assert await programs.version(program(tmp_path / "failing", "exit 1")) == ""
     assert await programs.version(str(tmp_path / "absent")) == ""
     (tmp_path / "text").write_text("no program")
     assert await programs.version(str(tmp_path / "text")) == ""
-    assert time.monotonic() - begin < 30
