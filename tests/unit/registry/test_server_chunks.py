@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from corten.registry.server.access import Access
-from corten.registry.server.app import Registry
-from corten.registry.server.store import Store
-from registry_parts.own import Answer, Own, digest, served
+from registry_parts.own import Answer, Own, digest
 
 DATA = bytes(range(100))
-
-
-@pytest.fixture
-async def own(tmp_path: Path) -> AsyncIterator[Own]:
-    store = Store(tmp_path)
-    async with served(Registry(store, Access())) as own:
-        yield own
-    store.close()
 
 
 async def begun(own: Own) -> str:

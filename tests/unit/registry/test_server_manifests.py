@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corten.errors import Invalid
-from corten.registry.server.access import Access
-from corten.registry.server.app import Registry
 from corten.registry.server.manifests import check_manifest, check_pushed
-from corten.registry.server.store import Store
 from corten.spec.oci_image import OCI_INDEX, OCI_LAYER, OCI_MANIFEST
-from registry_parts.own import Own, digest, entry, served
+from registry_parts.own import Own, digest, entry
 
 GOOD = entry(b"", "application/vnd.example.unknown")
 WRONG_FIELDS: list[dict[str, Any]] = [
@@ -114,14 +109,6 @@ def test_right_documents(more: dict[str, Any]) -> None:
     document = {"schemaVersion": 2, **more}
     for body in (json.dumps(document), json.dumps(document, ensure_ascii=False)):
         check_pushed(body.replace("Infinity", "1e400").encode(), OCI_MANIFEST)
-
-
-@pytest.fixture
-async def own(tmp_path: Path) -> AsyncIterator[Own]:
-    store = Store(tmp_path)
-    async with served(Registry(store, Access())) as own:
-        yield own
-    store.close()
 
 
 async def test_the_error_of_a_wrong_size(own: Own) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
+from corten.cli.become import become
 from corten.cli.command import Command
 
 TYPE_CHECKING = False
@@ -14,11 +12,7 @@ if TYPE_CHECKING:
 
 
 def run(_session: Session, flags: Flags) -> int:
-    # The server's own package is found where ours was, also when it was put on the path by a launcher script.
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    search = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = f"{root}{os.pathsep}{search}" if search else root
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "corten.cri", *flags.words])
+    become("corten.cri", flags.words)
 
 
 COMMAND = Command(run, "[OPTIONS]", "Serve Kubernetes' Container Runtime Interface", raw=True)

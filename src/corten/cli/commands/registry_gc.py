@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from corten.cli.become import become
 from corten.cli.command import Command
-from corten.cli.commands.registry import become
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def run(_session: Session, flags: Flags) -> int:
-    return become("gc", *flags.words)
+    become("corten.registry.server", ("gc", *flags.words))
 
 
 COMMAND = Command(run, "--root DIR [OPTIONS]", "Free what nothing in a registry needs", raw=True)
