@@ -81,8 +81,8 @@ async def packed(machines: Machines, machine: Machine) -> AsyncIterator[bytes]:
     """The archive. The caller has asked `check`; it is locked until the end, or until it is removed by force."""
     task = asyncio.current_task()
     assert task is not None
-    async with machine.lock:
-        with machine.reading(task):
+    with machine.reading(task):
+        async with machine.changing():
             check(machines, machine)
             record = machine.record
             disks = [disk for disk in record.disks if disk.volume]

@@ -28,7 +28,7 @@ async def create(machines: Machines, machine: Machine, asked: MachineBackup) -> 
     """Of a disk, to the new volume. {"Volume", "Disk", "Base": volume that
     it is based on, "" for a full one}. Conflict for what cannot be; nothing is left when it fails."""
     volume = asked.volume
-    async with machine.lock:
+    async with machine.changing():
         disk = _disk(machine, asked.disk)
         if asked.quiesce and not machine.record.state.running:
             raise Conflict(f"machine {machine.name} does not run: there is nothing to freeze")

@@ -26,7 +26,7 @@ _LOOK = 1.0
 async def insert(machines: Machines, machine: Machine, name: str, asked: MachineDisk) -> str:
     """The drive's name (`name`, or for "any" the first). What it has is ejected first. The volume is made when there is
     none of that name, and goes when this fails. NotFound, Conflict, Invalid."""
-    async with machine.lock:
+    async with machine.changing():
         drive = _drive(machine, name)
         await _eject(machines, machine, drive, force=False)
         made: list[str] = []
@@ -51,7 +51,7 @@ async def insert(machines: Machines, machine: Machine, name: str, asked: Machine
 
 async def eject(machines: Machines, machine: Machine, name: str, force: bool) -> None:
     """The volume stays. Conflict for one that the guest uses, unless by `force`."""
-    async with machine.lock:
+    async with machine.changing():
         drive = _drive(machine, name)
         if drive.empty:
             raise Conflict(f"drive {drive.serial} of machine {machine.name} is empty")

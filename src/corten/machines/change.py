@@ -35,7 +35,7 @@ async def update(machines: Machines, machine: Machine, asked: MachineUpdate) -> 
     """What of it holds now, and what with the next start: {"Memory": "live"}. Invalid, Conflict; what came before an
     error holds."""
     done: Json = {}
-    async with machine.lock:
+    async with machine.changing():
         if asked.memory:
             done["Memory"] = await _memory(machines, machine, asked.memory)
         if asked.cpus:
@@ -149,7 +149,7 @@ async def _grow(machines: Machines, machine: Machine, volume: str, text: str) ->
 
 async def add_disk(machines: Machines, machine: Machine, asked: MachineDisk) -> str:
     """Its name; plugged into a machine that runs. The volume is made when there is none, and goes when it fails."""
-    async with machine.lock:
+    async with machine.changing():
         record = machine.record
         check_not_saved(machine)
         if record.state.running and (asked.cdrom or asked.bus not in ("", "virtio")):
@@ -284,7 +284,7 @@ async def _delete_node(task: MachineTask, node: str) -> None:
 
 async def remove_disk(machines: Machines, machine: Machine, name: str) -> None:
     """By its name or its volume; the volume stays. Conflict for what cannot leave a machine that runs."""
-    async with machine.lock:
+    async with machine.changing():
         record = machine.record
         disk = next((one for one in record.disks if name in one.names), None)
         if disk is None:

@@ -16,7 +16,7 @@ from corten.spec.docker.machine import MachineDisk
 async def clone(machines: Machines, machine: Machine, name: str, full: bool) -> Machine:
     """Conflict for a machine that runs, or is saved. A linked one costs milliseconds and no space: what both have is
     kept once, in volumes that are called NAME-baseN. Names, addresses and published ports are the clone's own."""
-    async with machine.lock:
+    async with machine.changing():
         record = machine.record
         if record.state.running or record.saved:
             raise Conflict(f"machine {machine.name} is running or saved: stop it first")

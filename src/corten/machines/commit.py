@@ -27,7 +27,7 @@ from corten.vm.board import Layer
 async def commit(machines: Machines, machine: Machine, name: str) -> list[str]:
     """The volumes of the disk's chain now. NotFound, Conflict; Failed and Exhausted with QEMU's words, and then the
     disk is what it was."""
-    async with machine.lock:
+    async with machine.changing():
         disk = next((one for one in machine.record.disks if one.volume and name in (one.serial, one.volume)), None)
         if disk is None:
             raise NotFound(f"machine {machine.name} has no disk {name}")

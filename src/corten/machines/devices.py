@@ -22,7 +22,7 @@ _SETS = 50000  # the first number of descriptors' sets
 
 async def add(machines: Machines, machine: Machine, asked: MachineDevice) -> str:
     """Its name, as it is given and shown: "usb=3.5". Errors of `passthrough.wanted`; Conflict."""
-    async with machine.lock:
+    async with machine.changing():
         record = machine.record
         (device,) = await passthrough.wanted(machines, [asked], record.devices)
         change.check_not_saved(machine)
@@ -72,7 +72,7 @@ async def _give(machines: Machines, task: MachineTask, found: Found, name: str, 
 async def remove(machines: Machines, machine: Machine, asked: MachineDevice) -> None:
     """NotFound; Conflict where the guest does not give it up."""
     device = host_devices.parse(asked.kind, asked.address)
-    async with machine.lock:
+    async with machine.changing():
         record = machine.record
         if device not in record.devices:
             raise NotFound(f"machine {machine.name} has no device {device.name}")

@@ -28,7 +28,7 @@ async def connect(machines: Machines, machine: Machine, reference: str, settings
     """One more interface, in this network."""
     check_endpoint(settings)
     network = machines.networks.find(reference).definition.name
-    async with machine.lock:
+    async with machine.changing():
         record = machine.record
         if network in record.networks:
             raise Conflict(f"machine {machine.name} is in network {network} already")
@@ -96,7 +96,7 @@ def _record(machine: Machine, network: str, endpoint: Endpoint) -> None:
 
 
 async def disconnect(machines: Machines, machine: Machine, reference: str) -> None:
-    async with machine.lock:
+    async with machine.changing():
         record = machine.record
         try:
             network = machines.networks.find(reference).definition.name

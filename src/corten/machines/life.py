@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from corten.aio.threads import to_removal_thread
 from corten.errors import Conflict, CortenError, Failed, Unavailable
@@ -60,8 +61,19 @@ async def kill(machines: Machines, machine: Machine) -> None:
     machines.publish(machine, "kill")
 
 
-async def halt(machines: Machines, machine: Machine) -> None:
-    """Ended, where it runs, and no policy starts it again."""
+@asynccontextmanager
+async def halted(machines: Machines, machine: Machine) -> AsyncIterator[None]:
+    """The lock of a machine that is off: one that runs is ended, also one that a client starts meanwhile, and no policy
+    starts it again. NotFound when it was removed."""
+    while True:
+        await _halt(machines, machine)
+        async with machine.changing():
+            if not machine.record.state.running:
+                yield
+                return
+
+
+async def _halt(machines: Machines, machine: Machine) -> None:
     ended = machine.ended()
     if not ended.done():
         _mark_stopped(machines, machine)
@@ -70,7 +82,7 @@ async def halt(machines: Machines, machine: Machine) -> None:
 
 async def save(machines: Machines, machine: Machine) -> None:
     """Its memory goes to a file, and it is off; the next start goes on from there. When that fails it goes on now."""
-    async with machine.lock:
+    async with machine.changing():
         task = machines.task(machine)
         passthrough.refuse(machine, "be saved")
         ended = machine.ended()
@@ -124,7 +136,7 @@ async def reset(machines: Machines, machine: Machine) -> None:
 
 
 async def pause(machines: Machines, machine: Machine) -> None:
-    async with machine.lock:
+    async with machine.changing():
         if machine.record.state.status == "paused":
             raise Conflict(f"machine {machine.name} is paused already")
         await machines.task(machine).ask("stop")
@@ -134,7 +146,7 @@ async def pause(machines: Machines, machine: Machine) -> None:
 
 
 async def unpause(machines: Machines, machine: Machine) -> None:
-    async with machine.lock:
+    async with machine.changing():
         if machine.record.state.status != "paused":
             raise Conflict(f"machine {machine.name} is not paused")
         await machines.task(machine).ask("cont")
@@ -155,25 +167,31 @@ async def remove(machines: Machines, machine: Machine, force: bool, disks: bool)
     """Conflict while it runs, unless `force`, which kills it. With `disks` those that nothing else refers to go with
     it."""
     await migration_target.refuse(machine)
-    if machine.gone:
-        return
-    if machine.record.state.running:
-        if not force:
-            raise Conflict(f"machine {machine.name} is running: stop it first, or remove it with force")
-        await kill(machines, machine)
-    if force:
-        machine.end_readers()
-    async with machine.lock:
+    while True:
         if machine.gone:
             return
-        machine.record.state.status = "removing"
-        machines.save(machine)
-        await to_removal_thread(shutil.rmtree, machine.directory, True)
-        machines.table.delete(records.KIND, machine.id)
-        machines.drop(machine)
-        machine.gone = True
+        if machine.record.state.running:
+            if not force:
+                raise Conflict(f"machine {machine.name} is running: stop it first, or remove it with force")
+            await kill(machines, machine)
+        if force:
+            machine.end_readers()
+        async with machine.lock:
+            if not machine.gone and not machine.record.state.running:  # or its start was completed meanwhile
+                await _remove_locked(machines, machine)
+                break
     if disks:
         for volume in machine.record.volumes:
             with suppress(CortenError):  # others refer to it
                 machines.disks.remove(volume)
     machines.publish(machine, "destroy")
+
+
+async def _remove_locked(machines: Machines, machine: Machine) -> None:
+    """The caller holds the lock."""
+    machine.record.state.status = "removing"
+    machines.save(machine)
+    await to_removal_thread(shutil.rmtree, machine.directory, True)
+    machines.table.delete(records.KIND, machine.id)
+    machines.drop(machine)
+    machine.gone = True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from corten.errors import NotFound
 from corten.machines.migration import Incoming, Outgoing
 from corten.machines.records import Record
 from corten.network.endpoint import Endpoint
@@ -42,9 +43,18 @@ class Machine:
         self.gone = False
         self._readers: set[asyncio.Task[object]] = set()
 
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[None]:
+        """The lock, for a change. NotFound when it was removed while that was waited for: what would be held for it, or
+        written of it, would stay."""
+        async with self.lock:
+            if self.gone:
+                raise NotFound(f"No such machine: {self.name}")
+            yield
+
     @contextmanager
     def reading(self, task: asyncio.Task[Any]) -> Iterator[None]:
-        """A task that holds `lock` for as long as a client takes to read."""
+        """A task that holds `lock`, or waits for it, for as long as clients take to read."""
         self._readers.add(task)
         try:
             yield

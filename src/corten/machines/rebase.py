@@ -21,7 +21,7 @@ from corten.tasks.machine_tasks import MachineTask
 async def rebase(machines: Machines, machine: Machine, name: str, onto: str) -> list[str]:
     """`onto`: a volume that the disk is based on, and stays so; "": none. The volumes of its chain now. NotFound,
     Conflict; Failed and Exhausted with QEMU's words, and then the disk is what it was."""
-    async with machine.lock:
+    async with machine.changing():
         disk = next((one for one in machine.record.disks if one.volume and name in (one.serial, one.volume)), None)
         if disk is None:
             raise NotFound(f"machine {machine.name} has no disk {name}")

@@ -16,7 +16,7 @@ from corten.errors import Conflict, Exhausted, Failed, Invalid, NotFound
 from corten.machines import blocks, external, passthrough, run
 from corten.machines.create import check_free
 from corten.machines.jobs import finished
-from corten.machines.life import halt
+from corten.machines.life import halted
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.machines.records import Snapshot
@@ -44,8 +44,8 @@ async def create(machines: Machines, machine: Machine, name: str, kind: Kind) ->
     name = name or f"snapshot-{len(record.snapshots) + 1}"
     if not _NAME.match(name):
         raise Invalid(f"Invalid snapshot name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
-    async with machine.lock:
-        if find(machine, name, missing=True) is not None:
+    async with machine.changing():
+        if _find(machine, name) is not None:
             raise Conflict(f"machine {machine.name} has a snapshot {name} already")
         if len(record.snapshots) >= _LIMIT:
             raise Conflict(f"machine {machine.name} has {_LIMIT} snapshots: remove one first")
@@ -86,48 +86,54 @@ async def create(machines: Machines, machine: Machine, name: str, kind: Kind) ->
 
 async def revert(machines: Machines, machine: Machine, name: str) -> None:
     """The machine is as it was then; what it has done since is lost, its snapshots are not. One that runs is ended."""
-    snapshot = find(machine, name)
-    assert snapshot is not None
-    if snapshot.memory:
-        passthrough.refuse(machine, "go back to a snapshot with its memory")
-    await halt(machines, machine)
-    if snapshot.external:
-        async with machine.lock:
+    _revertible(machine, name)
+    async with halted(machines, machine):
+        snapshot = _revertible(machine, name)  # it may have been removed meanwhile
+        if snapshot.external:
             await external.revert(machines, machine, snapshot)
-        if snapshot.memory:
-            await run.start(machines, machine)
-        machines.publish(machine, "revert", snapshot=name)
-        return
-    async with machine.lock:
-        record, volumes = machine.record, machine.record.volumes
-        for disk in snapshot.disks:
-            if disk.volume and not disk.read_only:
-                check_free(machines, disk.volume, machine.id)
-        before = record.config, record.disks, record.networks, record.addresses, record.saved
-        now = record.config
-        record.config = snapshot.config.replace(restart_policy=now.restart_policy, labels=now.labels)
-        record.disks, record.networks, record.saved = list(snapshot.disks), dict(snapshot.networks), False
-        record.addresses = dict(snapshot.addresses) or record.addresses
-        try:
-            if snapshot.memory:
-                await run.start_locked(
-                    machines, machine, lambda task: _load(machines, machine, task, name), snapshot.begun
-                )
-            else:
-                async with run.standing(machines, machine) as task:
-                    await _load(machines, machine, task, name)
-        except BaseException:
-            record.config, record.disks, record.networks, record.addresses, record.saved = before
-            raise
-        machines.changed(machine, volumes)
-        machines.save(machine)
+        else:
+            await _revert(machines, machine, snapshot)
+    if snapshot.external and snapshot.memory:
+        await run.start(machines, machine)
     machines.publish(machine, "revert", snapshot=name)
 
 
+def _revertible(machine: Machine, name: str) -> Snapshot:
+    snapshot = _found(machine, name)
+    if snapshot.memory:
+        passthrough.refuse(machine, "go back to a snapshot with its memory")
+    return snapshot
+
+
+async def _revert(machines: Machines, machine: Machine, snapshot: Snapshot) -> None:
+    """To one that is in the disks. The caller holds the lock."""
+    record, volumes = machine.record, machine.record.volumes
+    for disk in snapshot.disks:
+        if disk.volume and not disk.read_only:
+            check_free(machines, disk.volume, machine.id)
+    before = record.config, record.disks, record.networks, record.addresses, record.saved
+    now = record.config
+    record.config = snapshot.config.replace(restart_policy=now.restart_policy, labels=now.labels)
+    record.disks, record.networks, record.saved = list(snapshot.disks), dict(snapshot.networks), False
+    record.addresses = dict(snapshot.addresses) or record.addresses
+    try:
+        if snapshot.memory:
+            await run.start_locked(
+                machines, machine, lambda task: _load(machines, machine, task, snapshot.name), snapshot.begun
+            )
+        else:
+            async with run.standing(machines, machine) as task:
+                await _load(machines, machine, task, snapshot.name)
+    except BaseException:
+        record.config, record.disks, record.networks, record.addresses, record.saved = before
+        raise
+    machines.changed(machine, volumes)
+    machines.save(machine)
+
+
 async def remove(machines: Machines, machine: Machine, name: str) -> None:
-    snapshot = find(machine, name)
-    assert snapshot is not None
-    async with machine.lock:
+    async with machine.changing():
+        snapshot = _found(machine, name)
         if snapshot.external:
             await external.remove(machines, machine, snapshot)
         elif machine.record.state.running:
@@ -141,10 +147,13 @@ async def remove(machines: Machines, machine: Machine, name: str) -> None:
     machines.publish(machine, "snapshot-remove", snapshot=name)
 
 
-def find(machine: Machine, name: str, missing: bool = False) -> Snapshot | None:
-    """NotFound, unless it may be `missing`."""
-    found = next((one for one in machine.record.snapshots if one.name == name), None)
-    if found is None and not missing:
+def _find(machine: Machine, name: str) -> Snapshot | None:
+    return next((one for one in machine.record.snapshots if one.name == name), None)
+
+
+def _found(machine: Machine, name: str) -> Snapshot:
+    """NotFound."""
+    if (found := _find(machine, name)) is None:
         raise NotFound(f"machine {machine.name} has no snapshot {name}")
     return found
 
