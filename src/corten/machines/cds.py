@@ -35,14 +35,14 @@ async def insert(machines: Machines, machine: Machine, name: str, asked: Machine
         wanted = asked.replace(cdrom=True, bus="ide", volume=asked.volume or default)
         try:
             disk = await create.make_disk(machines, machine.name, 0, wanted, made)
-            if machine.record.state.running:
-                assert machine.task is not None
-                await _insert(machines, machine, machine.task, drive.serial, disk.volume)
+            with machines.taking(machine, disk.volume):
+                if machine.record.state.running:
+                    assert machine.task is not None
+                    await _insert(machines, machine, machine.task, drive.serial, disk.volume)
         except BaseException:
             machines.disks.discard(made)
             raise
         _replace(machine, drive.serial, disk.volume)
-        machines.volumes.hold(disk.volume, machine.id)
         machines.save(machine)
         machines.disks.keep(made)
     machines.publish(machine, "insert", device=drive.serial, volume=disk.volume)
@@ -87,8 +87,9 @@ async def _eject(machines: Machines, machine: Machine, drive: Disk, force: bool)
             await task.ask("blockdev-del", (), node_name=board.node(place, level))
             with suppress(CortenError):  # those that it began with have other numbers
                 await task.ask("remove-fd", (), fdset_id=_SETS + place * 64 + level)
+    before = machine.record.volumes
     _replace(machine, drive.serial, "")
-    machines.volumes.release(drive.volume, machine.id)
+    machines.changed(machine, before)
     machines.save(machine)
 
 

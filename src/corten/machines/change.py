@@ -163,16 +163,15 @@ async def add_disk(machines: Machines, machine: Machine, asked: MachineDisk) -> 
             create.check_number([*record.disks, disk], record.networks, passthrough.places(record.devices))
             if disk.volume and not disk.read_only:
                 create.check_free(machines, disk.volume, made=made)
-            if record.state.running:
-                await _plug_disk(machines, machine, disk)
-            elif disk.device:
-                os.close(await block_devices.opened(machines, "", disk.device, disk.read_only))
+            with machines.taking(machine, disk.volume):
+                if record.state.running:
+                    await _plug_disk(machines, machine, disk)
+                elif disk.device:
+                    os.close(await block_devices.opened(machines, "", disk.device, disk.read_only))
         except BaseException:
             machines.disks.discard(made)
             raise
         record.disks.append(disk)
-        if disk.volume:
-            machines.volumes.hold(disk.volume, machine.id)
         machines.save(machine)
         machines.disks.keep(made)
     machines.publish(machine, "device-add", device=disk.serial)
@@ -298,8 +297,8 @@ async def remove_disk(machines: Machines, machine: Machine, name: str) -> None:
             assert machine.task is not None
             await close_files(machine.task, slot)
             del record.begun.places[disk.serial]
+        before = record.volumes
         record.disks.remove(disk)
-        if disk.volume:
-            machines.volumes.release(disk.volume, machine.id)
+        machines.changed(machine, before)
         machines.save(machine)
     machines.publish(machine, "device-remove", device=disk.serial)

@@ -87,6 +87,7 @@ async def _create(
 ) -> Machine:
     """`made`: of its disks those that were made for it."""
     networks = networks_of(machines, config)
+    check_name(machines, name)
     machines.creating.add(name)
     try:
         disks = [await make_disk(machines, name, index, disk, made) for index, disk in enumerate(config.disks or ())]
@@ -95,19 +96,23 @@ async def _create(
         devices = await _host_devices(machines, config)
         check_number(disks, networks, passthrough.places(devices))
         for disk in disks:
+            if disk.volume:
+                machines.volumes.disk(disk.volume)  # it may have been removed while others were made
             if disk.volume and not disk.read_only:
                 check_free(machines, disk.volume, made=made)
         id = secrets.token_hex(32)
         config = config.replace(devices=None)  # those that it has now are the record's
         record = Record(id, name, times.now(), str(uuid.uuid4()), config, disks, networks, devices=devices)
         machine = Machine(record, machines.settings.directory / id)
-        machine.directory.mkdir(mode=0o700, parents=True)
+        machines.hold(machine)
         try:
+            machine.directory.mkdir(mode=0o700, parents=True)
             if furnish is not None:
                 await furnish(machine.directory)
             machines.save(machine)
             machines.disks.keep(made)
         except BaseException:
+            machines.release(machine)
             with suppress(CortenError):
                 machines.table.delete(KIND, id)
             shutil.rmtree(machine.directory, ignore_errors=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,20 +92,40 @@ class Machines:
 
     def add(self, machine: Machine) -> None:
         self.by_id[machine.id] = self.by_name[machine.name] = machine
-        for volume in machine.record.volumes:
-            self.volumes.hold(volume, machine.id)
+        self.hold(machine)
 
     def drop(self, machine: Machine) -> None:
         del self.by_id[machine.id], self.by_name[machine.name]
+        self.release(machine)
+
+    @contextmanager
+    def taking(self, machine: Machine, volume: str) -> Iterator[None]:
+        """While a volume ("": none) becomes the machine's: nothing removes it meanwhile, and no other machine takes it.
+        It is the machine's no more when that raises."""
+        if not volume:
+            yield
+            return
+        self.volumes.hold(volume, machine.id)
+        try:
+            yield
+        except BaseException:
+            if volume not in machine.record.volumes:
+                self.volumes.release(volume, machine.id)
+            raise
+
+    def hold(self, machine: Machine) -> None:
+        """What it refers to. Repeating it does nothing."""
+        for volume in machine.record.volumes:
+            self.volumes.hold(volume, machine.id)
+
+    def release(self, machine: Machine) -> None:
         for volume in machine.record.volumes:
             self.volumes.release(volume, machine.id)
 
     def changed(self, machine: Machine, before: Collection[str]) -> None:
         """Its record refers to other volumes than `before`."""
-        now = machine.record.volumes
-        for volume in now:
-            self.volumes.hold(volume, machine.id)
-        for volume in set(before) - set(now):
+        self.hold(machine)
+        for volume in set(before) - set(machine.record.volumes):
             self.volumes.release(volume, machine.id)
 
     def save(self, machine: Machine) -> None:

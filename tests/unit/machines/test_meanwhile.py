@@ -192,3 +192,123 @@ async def test_one_that_was_started_is_ended_before_it_is_reverted(
         machine.record.state = State("running")
     revert.result()
     assert killed == ["web"] and ran == [False]
+
+
+class Slow:
+    """What is asked of QEMU: it has `begun`, and goes on when it `may`."""
+
+    def __init__(self) -> None:
+        self.begun, self.may, self.error = asyncio.Event(), asyncio.Event(), ""
+
+    async def __call__(self, *_: object) -> None:
+        self.begun.set()
+        await self.may.wait()
+        if self.error:
+            raise Failed(self.error)
+
+
+async def plugged(machines: Machines, machine: Machine, how: str, read_only: bool) -> object:
+    if how == "cd":
+        return await cds.insert(machines, machine, "any", MachineDisk(volume="other"))
+    return await change.add_disk(machines, machine, MachineDisk(volume="other", read_only=read_only))
+
+
+@pytest.mark.parametrize(("how", "read_only"), [("disk", False), ("disk", True), ("cd", True)])
+@pytest.mark.parametrize("error", ["", "no room"])
+async def test_a_volume_that_is_plugged_in(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str, read_only: bool, error: str
+) -> None:
+    """It is not removed meanwhile, and no other machine has it: QEMU would not see that two write to it."""
+    machines, slow = world.machines, Slow()
+    one = await create.create(machines, "one", asked(DISK, CD))
+    two = await create.create(machines, "two", asked(DISK, CD))
+    for machine in (one, two):
+        await cds.eject(machines, machine, "any", False)
+        machine.record.state = State("running")
+        machine.task = object()  # type: ignore[assignment]
+    await machines.disks.create("other", {"size": "1m"})
+    monkeypatch.setattr(change, "_plug_disk", slow)
+    monkeypatch.setattr(cds, "_insert", slow)
+    slow.error = error
+    adding = asyncio.ensure_future(plugged(machines, one, how, read_only))
+    await slow.begun.wait()
+    with pytest.raises(Conflict, match="in use"):
+        machines.volumes.remove("other")
+    with pytest.raises(Conflict, match="in use by machine one"):
+        await change.add_disk(machines, two, MachineDisk(volume="other"))
+    slow.may.set()
+    with suppress(Failed):
+        await adding
+    if error:
+        machines.volumes.remove("other")
+    else:
+        with pytest.raises(Conflict, match="in use"):
+            machines.volumes.remove("other")
+
+
+async def test_a_new_disk_that_cannot_be_plugged_in_is_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, slow = await create.create(world.machines, "web", asked(DISK)), Slow()
+    machine.record.state = State("running")
+    slow.error = "no room"
+    slow.may.set()
+    monkeypatch.setattr(change, "_plug_disk", slow)
+    with pytest.raises(Failed, match="no room"):
+        await change.add_disk(world.machines, machine, DISK)
+    assert world.names() == ["web-disk0"]
+
+
+@pytest.mark.parametrize("how", ["disk", "cd"])
+async def test_a_volume_that_a_machine_has_twice_is_its_own_until_it_has_it_no_more(world: World, how: str) -> None:
+    machines = world.machines
+    await machines.disks.create("other", {"size": "1m"})
+    again = MachineDisk(volume="other", read_only=True, cdrom=how == "cd")
+    machine = await create.create(machines, "web", asked(again, again))
+
+    async def take_out(name: str) -> None:
+        if how == "cd":
+            await cds.eject(machines, machine, name, False)
+        else:
+            await change.remove_disk(machines, machine, name)
+
+    await take_out("disk0")
+    with pytest.raises(Conflict, match="in use"):
+        machines.volumes.remove("other")
+    await take_out("disk1")
+    machines.volumes.remove("other")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_volume_of_a_machine_that_is_being_made(world: World, fails: bool) -> None:
+    machines, slow = world.machines, Slow()
+    slow.error = "no kernel" if fails else ""
+    await machines.disks.create("other", {"size": "1m"})
+    making = asyncio.ensure_future(create.create(machines, "one", asked(MachineDisk(volume="other")), furnish=slow))
+    await slow.begun.wait()
+    with pytest.raises(Conflict, match="in use"):
+        machines.volumes.remove("other")
+    with pytest.raises(Conflict, match="in use"):
+        await create.create(machines, "two", asked(MachineDisk(volume="other")))
+    slow.may.set()
+    with suppress(CortenError):
+        await making
+    if fails:
+        machines.volumes.remove("other")
+    assert ("one" in machines.by_name) is not fails
+
+
+async def test_a_volume_that_is_removed_while_the_others_are_made(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines, slow = world.machines, Slow()
+    await machines.disks.create("other", {"size": "1m"})
+    monkeypatch.setattr(world, "convert", slow)
+    machines.disks._convert = slow
+    (world.root / "image").write_bytes(bytes(1 << 20))
+    disks = MachineDisk(volume="other"), MachineDisk(source=str(world.root / "image"))
+    making = asyncio.ensure_future(create.create(machines, "one", asked(*disks)))
+    await slow.begun.wait()
+    machines.volumes.remove("other")
+    slow.may.set()
+    with pytest.raises(NotFound, match="other"):
+        await making
+    assert not world.names() and not machines.by_id
