@@ -275,8 +275,14 @@ async def take_in(call: Call) -> web.StreamResponse:
 
 async def read_file(call: Call) -> web.StreamResponse:
     machine = call.machines.running(call.path["id"])
+    task = call.machines.task(machine)
     handle = await guest_files.opened(machine, call.text("path"), "r")
-    return await pieces(await begin(call, "application/octet-stream"), guest_files.read(machine, handle))
+    try:
+        answer = await begin(call, "application/octet-stream")
+    except BaseException:  # the client has gone
+        await guest_files.close(task, handle)
+        raise
+    return await pieces(answer, guest_files.read(machine, handle))
 
 
 async def write_file(call: Call) -> web.StreamResponse:

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from corten.errors import Conflict, Failed, Unavailable
 from corten.kernel import memfd
+from corten.machines import blocks
 from corten.machines.machine import Machine
 from corten.machines.machines import Machines
 from corten.tasks.contract import Stream
@@ -49,11 +50,15 @@ async def screen(machine: Machine, fd: int) -> None:
     """The client of VNC at the other end of `fd`, which is taken: QEMU speaks RFB there (RFC 6143), without a password:
     who may open the API may see the screen."""
     try:
-        if machine.task is None:
+        if (task := machine.task) is None:
             return
         name = f"vnc{secrets.token_hex(4)}"
-        await machine.task.ask("getfd", [fd], fdname=name)
-        await machine.task.ask("add_client", protocol="vnc", fdname=name, skipauth=True)
+        await task.ask("getfd", [fd], fdname=name)
+        try:
+            await task.ask("add_client", protocol="vnc", fdname=name, skipauth=True)
+        except BaseException:
+            await blocks.quietly(task, "closefd", {"fdname": name})  # QEMU's copy, which keeps the client connected
+            raise
     except (Conflict, Failed):  # it has just ended: the stream's end says so
         return
     finally:
@@ -63,19 +68,20 @@ async def screen(machine: Machine, fd: int) -> None:
 async def screenshot(machine: Machine) -> bytes:
     """A PNG. Conflict without a screen."""
     check_screen(machine)
-    assert machine.task is not None
+    task = machine.task
+    assert task is not None
     picture = memfd.empty("screenshot", 0)
     try:
         given = os.open(f"/proc/self/fd/{picture}", os.O_WRONLY | os.O_CLOEXEC)
         try:
-            added = await machine.task.ask("add-fd", [given])
+            added = await task.ask("add-fd", [given])
         finally:
             os.close(given)
         number = int(added["fdset-id"])
         try:
-            await machine.task.ask("screendump", filename=f"/dev/fdset/{number}", format="png")
+            await task.ask("screendump", filename=f"/dev/fdset/{number}", format="png")
         finally:
-            await machine.task.ask("remove-fd", fdset_id=number)
+            await task.ask("remove-fd", fdset_id=number)
         size = os.fstat(picture).st_size
         if not 0 < size <= _MAX_PICTURE:
             raise Failed(f"QEMU has made a picture of {size} bytes")

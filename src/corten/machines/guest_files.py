@@ -45,8 +45,12 @@ async def read(machine: Machine, handle: int) -> AsyncIterator[bytes]:
             if not piece or answer.get("eof"):
                 return
     finally:
-        with suppress(CortenError):
-            await task.ask_agent("guest-file-close", _ANSWER, handle=handle)
+        await close(task, handle)
+
+
+async def close(task: MachineTask, handle: int) -> None:
+    with suppress(CortenError):
+        await task.ask_agent("guest-file-close", _ANSWER, handle=handle)
 
 
 async def write(machine: Machine, path: str, pieces: AsyncIterator[bytes], mode: int) -> int:

@@ -21,6 +21,7 @@ nothing comes any more goes away by itself.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from contextlib import suppress
@@ -65,7 +66,13 @@ class Incoming:
     state: asyncio.Future[tuple[int, bytes]]
     go: asyncio.Future[None]
     start: asyncio.Task[None] | None = None
+    taken: bool = False  # what `state` has is closed by who has taken it
     came: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+
+    def end(self) -> None:
+        """It waits for nothing any more: a connection that came while it was given up is closed."""
+        if not self.state.cancel() and not self.taken:
+            os.close(self.state.result()[0])
 
     def comes(self) -> None:
         """Something has come of it just now."""
@@ -75,11 +82,12 @@ class Incoming:
 @dataclass(slots=True)
 class Outgoing:
     """A source while it is one: the places of disks that are mirrored, their connections, whether one could not be,
-    what sends the state, and whether a client has asked for the end of that."""
+    whether it is over, what sends the state, and whether a client has asked for the end of that."""
 
     places: list[int] = field(default_factory=list)
     connections: list[socket.socket] = field(default_factory=list)
     failed: bool = False
+    ended: bool = False
     sending: asyncio.Task[Json] | None = None
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -91,6 +99,7 @@ class Outgoing:
 
     def close(self) -> None:
         """Cut all connections of disks: QEMU waits for no other end of one that says nothing."""
+        self.ended = True
         while self.connections:
             with self.connections.pop() as connection:
                 cut(connection)

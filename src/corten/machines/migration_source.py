@@ -83,6 +83,7 @@ async def _mirror(machines: Machines, machine: Machine, serial: str, fd: int) ->
         source = await blocks.written(task, machine, disk)
         await _greeted(connection)
         await task.ask("getfd", [fd], fdname=f"{_JOB}{place}")
+        _check_wanted(machine, outgoing)
     except BaseException as error:
         connection.close()
         if isinstance(error, KeyError | StopIteration):
@@ -98,8 +99,31 @@ async def _mirror(machines: Machines, machine: Machine, serial: str, fd: int) ->
     finally:
         unanswered.cancel()
     mirror = {"job-id": f"{_JOB}{place}", "device": source, "target": f"{_JOB}{place}"}
-    await task.ask_json("blockdev-mirror", {**mirror, "sync": "full", "auto-dismiss": True})
+    try:
+        await task.ask_json("blockdev-mirror", {**mirror, "sync": "full", "auto-dismiss": True})
+        _check_wanted(machine, outgoing)
+    except BaseException:
+        await _end_mirror(task, f"{_JOB}{place}")
+        raise
     outgoing.places.append(place)
+
+
+def _check_wanted(machine: Machine, outgoing: Outgoing) -> None:
+    """Conflict when it was given up meanwhile, or the machine has ended: what is begun now would be ended by no one."""
+    if machine.outgoing is not outgoing or outgoing.ended:
+        raise Conflict(f"machine {machine.name} is not on its way to another daemon any more")
+
+
+async def _end_mirror(task: MachineTask, name: str) -> None:
+    """By force, with its node; it may have ended by itself."""
+    await blocks.quietly(task, "block-job-cancel", {"device": name, "force": True})
+    with suppress(CortenError, TimeoutError):
+        async with asyncio.timeout(GO):
+            seen = task.events
+            while any(str(job["id"]) == name for job in await task.ask("query-jobs")):
+                await task.happens(seen, _LOOK)
+                seen = task.events
+    await blocks.quietly(task, "blockdev-del", {"node-name": name})
 
 
 async def _greeted(connection: socket.socket) -> None:

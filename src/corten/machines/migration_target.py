@@ -167,6 +167,7 @@ async def _arrive(machines: Machines, machine: Machine, incoming: Incoming) -> N
         raise
     finally:
         machine.incoming = None
+        incoming.end()
 
 
 async def _while_it_comes(incoming: Incoming, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -185,6 +186,7 @@ async def _while_it_comes(incoming: Incoming, work: Coroutine[Any, Any, None], n
 async def _state_comes(task: MachineTask, incoming: Incoming, name: str) -> None:
     """Through this process, which sees that it does."""
     fd, early = await _comes(task, incoming.state, MOST, f"nothing has come of machine {name}")
+    incoming.taken = True
     with socket.socket(fileno=fd) as client:
         ours, theirs = socket.socketpair()
         passing = asyncio.ensure_future(_between(client, ours, incoming.comes, early))

@@ -21,6 +21,7 @@ from corten.tasks import answers, leftovers
 from corten.tasks.contract import Exit, Stream
 from corten.tasks.launcher import Launcher
 from corten.tasks.outgoing import PATIENCE, Outgoing
+from corten.tasks.streams import hang_up
 from corten.tasks.task import stream_options
 from corten.units.durations import in_go
 
@@ -206,6 +207,9 @@ class MachineTask:
         """A client of the console; takes `stream.fd`."""
         try:
             await self._ask("attach", {"client": stream_options(stream)}, [stream.fd], _ANSWER)
+        except Unavailable:
+            hang_up(stream.fd)  # a copy is on its way to the supervisor
+            raise
         finally:
             os.close(stream.fd)
 
