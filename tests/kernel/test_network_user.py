@@ -236,3 +236,37 @@ async def test_a_network_is_removed_while_a_container_is_connected(
     assert world.leftovers() == []
     assert [event[1] for event in world.events] == ["create", "destroy"]
     world.host.listen("0.0.0.0", 8080).close()
+
+
+async def test_a_network_that_is_removed_is_not_made_again_for_a_container(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bridge would stay, and its subnet with it."""
+    await world.networks.create(network({"Name": "short"}))
+    device = world.networks.find("short").device
+
+    async def meanwhile() -> None:
+        await world.networks.remove("short")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.networks.forwarder, "settle", meanwhile)
+        with pytest.raises(NotFound, match="network short not found"):
+            await world.run("web", "short", ports=bound(8080))
+    await world.networks.settle()
+    assert device not in [link.name for link in rtnetlink.links(world.host.route)]
+    assert world.leftovers() == []
+
+
+async def test_a_network_that_is_removed_while_a_container_leaves_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.networks.create(network({"Name": "short"}))
+    _, endpoint = await world.run("web", "short", ports=bound(8080))
+
+    async def meanwhile() -> None:
+        await world.networks.remove("short")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.networks.forwarder, "settle", meanwhile)
+        await world.networks.disconnect(endpoint)
+    assert [event[1] for event in world.events] == ["create", "connect", "destroy", "disconnect"]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from corten.engine.networks.networks import Networks
-from corten.errors import Unavailable
+from corten.errors import NotFound, Unavailable
 from corten.network.config import NetworkConfig
 from corten.network.endpoint import Endpoint
 from corten.network.endpoint_request import EndpointRequest
@@ -330,6 +330,27 @@ async def test_a_container_is_served_by_one_that_lives(world: World) -> None:
     await world.networks.start_resolver(id, sockets(box))
     assert not world.networks.needs_resolver(id)
     assert await ask(box, "db.shop") == [endpoint.address]
+
+
+async def test_a_container_that_ends_while_its_name_server_begins(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not served for ever: that would end with its last network, which it has left."""
+    box, id = Net(), "db".ljust(64, "0")
+    world.boxes.append(box)
+    endpoint = await world.networks.connect(EndpointRequest("shop", id, box.namespace, names=["db"]))
+    resolver = world.networks.resolver
+    reached = resolver.open
+
+    async def ends(start: bool = False) -> None:
+        await reached(start)
+        await world.networks.disconnect(endpoint)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resolver, "open", ends)
+        with pytest.raises(NotFound, match="in no network"):
+            await world.networks.start_resolver(id, sockets(box))
+    assert id not in resolver
 
 
 async def test_a_container_without_a_name_server_is_not_taken_for_served(

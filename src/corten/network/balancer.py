@@ -62,11 +62,12 @@ class Balancer:
 
     async def join(self, shared: Shared, container_id: str, target: Target) -> None:
         """Share a port; nothing is sent to the container before `ready`. Invalid, Conflict, Failed (port in use)."""
-        found = self._ports.get(shared.port)
         if target.v4 is None:
             raise Invalid(f"balanced port {shared.request.first}: container {target.name} has no IPv4 address")
-        if found is None:
+        if shared.port not in self._ports:
             await self._forwarder.settle()
+        found = self._ports.get(shared.port)  # another may have taken it meanwhile
+        if found is None:
             taken = self._reservations.take([shared.request], target)
             found = self._ports[shared.port] = _Port(shared.group, [_through(one) for one in taken])
             self._add(found, shared, container_id, target, False)

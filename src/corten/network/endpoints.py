@@ -88,7 +88,11 @@ class Endpoints:
         if not network.addresses.occupied(before):
             wanted = before
         endpoint = self._add(network, await self._acquire(network, wanted, request))
-        await self._forward_lost(endpoint)  # the process was killed meanwhile, when this one was not known yet
+        try:
+            await self._forward_lost(endpoint)  # the process was killed meanwhile, when this one was not known yet
+        except BaseException:
+            self.disconnect(endpoint, request.namespace)
+            raise
         return endpoint
 
     async def _acquire(self, network: ActiveNetwork, wanted: AddressRequest, request: EndpointRequest) -> Endpoint:
@@ -105,10 +109,14 @@ class Endpoints:
             endpoint = await self._attach(network, endpoint, wanted, request.namespace)
             undo.callback(network.driver.detach, endpoint, lambda: None, request.namespace)
             await self._dataplane.forget_flows(taken)
-            if network.definition.id not in self._store:  # removed meanwhile: it had no endpoint yet
-                raise NotFound(f"network {request.network} not found")
+            self._check_there(network)
             undo.pop_all()
         return endpoint
+
+    def _check_there(self, network: ActiveNetwork) -> None:
+        """NotFound for one that was removed meanwhile: it had no endpoint yet."""
+        if network.definition.id not in self._store:
+            raise NotFound(f"network {network.definition.name} not found")
 
     async def _attach(
         self, network: ActiveNetwork, endpoint: Endpoint, wanted: AddressRequest, namespace: Namespace
@@ -117,6 +125,7 @@ class Endpoints:
         namespace behind the end of the last process: that is waited for."""
         deadline = time.monotonic() + _GOING
         while True:
+            self._check_there(network)  # or its driver would make the network's device again
             try:
                 return self._attach_now(network, endpoint, wanted, namespace)
             except OSError as error:

@@ -54,10 +54,10 @@ class Reaper:
         """Everything that is pending is gone when this returns."""
         while self._detached:
             await self._delete(list(self._detached))
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        task, self._task = self._task, None  # what is added from now on has another one
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         await asyncio.gather(*self._releasing)
 
     async def finish(self, name: str) -> None:

@@ -17,7 +17,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from corten.errors import CortenError, Unavailable
+from corten.errors import CortenError, NotFound, Unavailable
 from corten.kernel import nft
 from corten.kernel.nft import Table
 from corten.network.driver import ActiveNetwork
@@ -91,7 +91,8 @@ class Resolver:
     async def serve(self, container_id: str, sockets: Sockets, servers: Sequence[str]) -> None:
         """Start a container's name server; it had none. `servers` are its own upstreams, from --dns.
 
-        Closes the sockets. Raises Unavailable when there is no process to serve them.
+        Closes the sockets. Raises Unavailable when there is no process to serve them, NotFound for a container that has
+        left its last network.
         """
         try:
             _redirect(sockets)
@@ -99,6 +100,8 @@ class Resolver:
             message = {"do": "serve", "container": container_id, "servers": list(servers), "open": way_out}
             for _ in range(2):  # the process may have exited just now
                 await self.open(start=True)
+                if not self._store.connected(container_id):  # it has left the last one meanwhile, which ends this
+                    raise NotFound(f"container {container_id} is in no network any more")
                 self._send(message, sockets[:2])
                 if self._server is not None and self._server.reached:
                     self._served.add(container_id)

@@ -123,11 +123,12 @@ class Networks:
         With `namespace` the container goes on without this network: the device is gone when this returns, and the
         default route leads through the best network that is left.
         """
+        network = self.store.get(endpoint.network_id)
         if not self._endpoints.disconnect(endpoint, namespace):
             return
         await self.forwarder.settle()
-        if not quiet:
-            self._event("disconnect", self.store[endpoint.network_id].definition, endpoint.container_id)
+        if not quiet and network is not None:  # which may have been removed meanwhile
+            self._event("disconnect", network.definition, endpoint.container_id)
         if namespace is not None:
             await self._endpoints.disconnected(endpoint, namespace)
 
