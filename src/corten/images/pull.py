@@ -151,9 +151,12 @@ class Puller:
         known = records.by_digest(name) if reference.digest else records.by_tag(name)
         names = Names([] if reference.digest else [name], [f"{reference.name}@{top.digest}"])
         before = records.get(known) if known is not None else None
-        if before is not None and variants.beside(records, before, image, names, top.digest):
+        beside = before is not None and variants.beside(records, before, image, names, top.digest)
+        if before is not None and beside:
             lease.add("blob", *before.kept, top.digest)
             await asyncio.to_thread(self._store.blobs.put, top.body, top.digest)
+            before = records.get(before.id)  # it may have been removed meanwhile
+        if before is not None and beside:
             await variants.keep_beside(self._store, before, image, names, top.digest)
         else:
             await image_keep.keep(self._store, image, names.tags, names.digests, others)

@@ -85,6 +85,10 @@ class Remover:
         done: list[Json] = []
         for platform in wanted:
             found = await asyncio.to_thread(variants.kept, self._store.blobs, record, platform)
+            now = self._store.records.get(record.id)
+            if now is None:  # it was removed meanwhile
+                raise NotFound(f"No such image: {record.id}")
+            record = now
             if found is None:
                 raise NotFound(f"image {short(record.id)} has nothing for {platform}")
             if found.id == record.id:

@@ -108,6 +108,8 @@ async def keep_beside(store: ImageStore, before: ImageRecord, image: keep.Plan, 
         await keep.keep(store, image, names.tags, names.digests, [each for each in every if each not in added])
         return
     await keep.keep(store, image, [], [])
+    if store.records.get(before.id) is None:  # it was removed meanwhile
+        return
     own = set(before.blobs)
     store.records.put(replace(before, others=tuple(each for each in every if each not in own)), [], [])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -118,6 +119,37 @@ async def test_one_platform_is_removed(store: Store, server: Scripted) -> None:
         await store.images.provide(name, ARM)
     assert not store.blobs.has(digest(OTHER.config)) and store.blobs.has(digest(OWN.layers[0]))
     assert store.images.resolve(name).id == digest(OWN.config)
+
+
+async def test_an_image_that_is_removed_while_one_of_its_platforms_is(store: Store, server: Scripted) -> None:
+    published(server)
+    await pull(store, server)
+    name = await pull(store, server, str(ARM))
+    removing = asyncio.ensure_future(store.images.remove(name, platforms=[ARM]))
+    await asyncio.sleep(0)  # it looks for that
+    await store.images.remove(name, force=True)
+    with pytest.raises(NotFound, match="No such image"):
+        await removing
+    assert not store.images.list()
+
+
+async def test_an_image_that_is_removed_while_another_platform_comes(
+    store: Store, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came is an image by itself, and the other one stays removed."""
+    index = published(server)
+    name, loop = await pull(store, server), asyncio.get_running_loop()
+    own, put = store.images.resolve(name).id, store.images.store.blobs.put
+
+    def meanwhile(body: bytes, digest: str | None = None) -> str:
+        if body == index:
+            asyncio.run_coroutine_threadsafe(store.images.remove(own, force=True), loop).result()
+        return put(body, digest)
+
+    monkeypatch.setattr(store.images.store.blobs, "put", meanwhile)
+    await pull(store, server, str(ARM))
+    assert [row["RepoTags"] for row in store.images.list()] == [[name]]
+    assert store.images.resolve(name).id != own and store.images.store.records.get(own) is None
 
 
 async def test_a_container_holds_the_image_that_its_own_belongs_to(server: Scripted, tmp_path: Path) -> None:
