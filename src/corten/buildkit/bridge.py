@@ -30,7 +30,7 @@ from corten.buildkit.references import References
 from corten.buildkit.requests import BuildAsked, asked
 from corten.buildkit.results import Results, definition, is_ours, named_by, several
 from corten.buildkit.sessions import Sessions
-from corten.errors import CortenError, Invalid, NotFound, Unsupported
+from corten.errors import CortenError, Invalid, NotFound, Unavailable, Unsupported
 from corten.http2.grpc import Call, Function
 from corten.spec.dockerfile.check_rules import options
 from corten.spec.git_url import GitUrl
@@ -161,6 +161,9 @@ class Bridge:
 
     async def _within(self, job: Job, build: Coroutine[Any, Any, m.Result]) -> m.Result:
         """It ends with its job, too."""
+        if job.ending:
+            build.close()
+            raise Unavailable(f"the build {job.request.ref[:100]!r} has ended")
         if len(job.results) + len(job.fetched) >= _RESULTS:
             build.close()
             raise Invalid(f"{_RESULTS} results are the most that a build can have")
@@ -269,7 +272,8 @@ class Bridge:
         return dict(job.results[ids[0]].answer)
 
     async def end(self, job: Job) -> None:
-        """What of the job is under way ends; what is not to be kept goes."""
+        """What of the job is under way ends; what is not to be kept goes. Nothing begins any more meanwhile."""
+        job.ending = True
         for work in list(job.building):
             work.cancel()
             await _ended(work)

@@ -26,12 +26,14 @@ _EVENT = 200  # bytes of memory of one, beside its output
 
 @dataclass(slots=True)
 class Job:
-    """`returned` is what the client has made of it: a result, or an error. `recording` is its place in the history."""
+    """`returned` is what the client has made of it: a result, or an error. `recording` is its place in the history.
+    `ending`: what of it is under way is being ended."""
 
     request: SolveRequest
     returned: asyncio.Future[Result | RpcStatus]
     results: dict[str, Built] = field(default_factory=dict)  # by the id that the client knows it by
     recording: Recording | None = None
+    ending: bool = False
     ended: bool = False
     building: set[asyncio.Future[Any]] = field(default_factory=set)
     fetched: list[str] = field(default_factory=list)  # results of definitions,
