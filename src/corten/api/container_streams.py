@@ -56,11 +56,11 @@ async def container_logs(call: Call) -> web.StreamResponse:
     path = container.log_path or container.kubernetes_log
     if path is None:
         raise Unsupported("configured logging driver does not support reading")
-    if wanted.kubernetes and not await answered(path.parent.is_dir, "the log"):
-        raise NotFound(f"the log of container {container.id} was removed by its kubelet")
     kind = (FRAMED if wanted.mux else RAW) if call.version >= STREAM_TYPES else RAW
     ended = container_wait.future(container, "next-exit") if wanted.follow else None
     try:
+        if wanted.kubernetes and not await answered(path.parent.is_dir, "the log"):
+            raise NotFound(f"the log of container {container.id} was removed by its kubelet")
         await logs.catch_up(container.task)
         answer = await begin(call, kind)
         return await pieces(answer, logs.read(path, wanted, ended))

@@ -49,9 +49,13 @@ def connections(container: Container) -> dict[str, int]:
 
 
 def hold_others(container: Container, task: Task, started_with: Iterable[str]) -> None:
-    """Those of clients that came while it was starting."""
-    for key in container.held.keys() - started_with:
+    """Those of clients that came while it was starting; of those that it was started with, the ones that have gone
+    meanwhile are given up."""
+    known = set(started_with)
+    for key in container.held.keys() - known:
         _hold(container, task, key)
+    for key in known - container.held.keys():
+        task.release(key, answer=False)
 
 
 def _hold(container: Container, task: Task, key: str) -> None:

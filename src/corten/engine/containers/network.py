@@ -265,8 +265,6 @@ async def connect(
         if record.state.has_task:
             async with _opened(containers, container) as namespace:
                 await _connect_running(containers, container, namespace, network, settings)
-                _shape(containers, container, namespace)
-                await _serve_names(containers, container, namespace)
             assert container.release is not None
             container.release.push_async_callback(_leave, containers, container, network)
         record.networks[network] = settings
@@ -282,7 +280,9 @@ async def _connect_running(
     try:
         async with guest_network.given(container, namespace) as given:
             await _connect(containers, container, given, network, settings, _free_index(container))
-    except BaseException:  # also when its guest has no room for it
+        _shape(containers, container, namespace)
+        await _serve_names(containers, container, namespace)
+    except BaseException:  # also when its guest has no room for it, or it gets no name server
         await _disconnect_running(containers, container, network, namespace)
         raise
 

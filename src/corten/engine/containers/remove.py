@@ -40,6 +40,8 @@ async def remove_link(containers: Containers, reference: str) -> None:
         containers.get(reference)
         raise Conflict("Conflict, cannot remove the default link name of the container")
     async with parent.lock:
+        if parent.gone:
+            raise NotFound(f"No such container: {parent.id}")
         before = parent.record.links
         containers.link(parent, {name: id for name, id in before.items() if name != alias})
         try:

@@ -118,7 +118,7 @@ async def _serve_late(container: Container, task: Task) -> None:
     for stream in container.early.take():
         try:
             await task.attach(stream)
-        except CortenError as error:  # it has ended already, and the client's stream with it
+        except (CortenError, OSError) as error:  # it has ended already, and the client's stream with it
             log.debug("container %s: a client came too late: %s", container.id, error)
 
 
