@@ -93,12 +93,15 @@ async def answered(look: Callable[[], T], what: str, undo: Callable[[T], object]
 async def run_uncancelled(
     work: Callable[[], T], undo: Callable[[T], object] = lambda made: None, pool: Executor | None = None
 ) -> T:
-    """Run `work` and return its result. If the caller is cancelled, waits for it and passes its result to `undo`."""
+    """Run `work` and return its result. If the caller is cancelled, however often, waits for it and passes its result
+    to `undo`."""
     task = asyncio.get_running_loop().run_in_executor(pool, work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task})
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
         if task.exception() is None:
             undo(task.result())
         raise

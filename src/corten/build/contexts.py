@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Protocol
 
 from corten.aio.sources import closing
-from corten.aio.threads import to_disk_thread, to_removal_thread
+from corten.aio.threads import to_removal_thread
 from corten.build.trees import Trees
 from corten.errors import CortenError, Invalid, NotFound, Unavailable
 from corten.kernel import memfd, paths
@@ -118,7 +118,7 @@ class Contexts:
         assert self._kept is not None
         id = self._hold()
         try:
-            directory = await to_disk_thread(self._kept.take, key)
+            directory = await self._kept.taken(key)
         except BaseException:
             self._held.discard(id)
             raise

@@ -10,6 +10,7 @@ in no build are kept until they are old, too many, or have too many bytes.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -18,9 +19,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from corten.aio.threads import to_removal_thread
+from corten.aio.threads import DISK, run_uncancelled, to_removal_thread
+from corten.aio.whole import to_the_end
 from corten.errors import Conflict, CortenError, NotFound
 from corten.layers import tree as trees
 
@@ -71,6 +74,16 @@ class Trees:
         os.chmod(path, 0o755)  # whatever the umask is: a step of any user reads what a bind mount shows of it
         self._taken.add(path)
         return path
+
+    async def taken(self, key: str) -> Path:
+        """The same in a thread. What was taken as the caller is cancelled is given back as it was."""
+        late: list[Path] = []
+        try:
+            return await run_uncancelled(partial(self.take, key), late.append, DISK)
+        except asyncio.CancelledError:
+            for path in late:
+                await to_the_end(self.give(path, True, self._size(path.parent.name)))
+            raise
 
     def has(self, key: str) -> bool:
         """Whether there is one of this key that is in no build. Blocks for a moment, the first time."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from corten.aio.threads import to_disk_thread, to_removal_thread, to_walk_thread
+from corten.aio.threads import run_uncancelled, to_disk_thread, to_removal_thread, to_walk_thread
 
 KINDS: dict[str, Callable[..., Awaitable[Any]]] = {
     "walk": to_walk_thread,
@@ -31,3 +31,21 @@ async def test_a_kind_that_is_busy_keeps_no_other_waiting(full: str) -> None:
     finally:
         done.set()
     assert all(await asyncio.gather(*busy))
+
+
+async def test_what_is_made_for_a_caller_that_is_cancelled_again_and_again() -> None:
+    may, undone = threading.Event(), list[str]()
+
+    def work() -> str:
+        may.wait()
+        return "made"
+
+    waiting = asyncio.ensure_future(run_uncancelled(work, undone.append))
+    await asyncio.sleep(0)
+    for _ in range(3):
+        waiting.cancel()
+        await asyncio.sleep(0)
+    may.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert undone == ["made"]

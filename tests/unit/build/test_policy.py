@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -96,3 +98,28 @@ async def test_no_more_bytes_than_there_may_be(tmp_path: Path) -> None:
     await left(trees, tmp_path, {"a": 10, "b": 10, "c": 10})
     assert sorted(tree.size for tree in trees.every()) == [10, 10]
     assert (tmp_path / "trees").is_dir() and len(list((tmp_path / "trees").iterdir())) == 2
+
+
+async def test_a_tree_that_is_taken_as_its_build_is_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be in use for as long as there is the daemon."""
+    trees, begun, may = Trees(tmp_path / "trees"), threading.Event(), threading.Event()
+    await left(trees, tmp_path, {"a": 10})
+    take = trees.take
+
+    def slow(key: str) -> Path:
+        path = take(key)
+        begun.set()
+        may.wait()
+        return path
+
+    monkeypatch.setattr(trees, "take", slow)
+    taking = asyncio.ensure_future(trees.taken("a"))
+    await asyncio.to_thread(begun.wait)
+    for _ in range(2):
+        taking.cancel()
+        await asyncio.sleep(0)
+    may.set()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    assert [(tree.size, tree.in_use) for tree in trees.every()] == [(10, False)]
+    assert (take("a") / "file").read_text() == "a"

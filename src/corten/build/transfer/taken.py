@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
-from corten.aio.threads import to_disk_thread
+from corten.aio.threads import DISK, run_uncancelled
 from corten.build.contract import SourceTree
 from corten.build.transfer.sink import TreeSink
 from corten.build.trees import Trees
@@ -20,9 +21,9 @@ class TakenTrees:
 
     async def receive(self, key: str, keep: bool, work: Callable[[TreeSink], Awaitable[None]]) -> SourceTree:
         """The tree of this key, brought up to date by `work`. `keep` False: it would never be found again."""
-        path = await to_disk_thread(self._trees.take, key)
+        path = await self._trees.taken(key)
         self._taken[path] = None
-        sink = await to_disk_thread(TreeSink, path)
+        sink = await run_uncancelled(partial(TreeSink, path), TreeSink.close, DISK)
         try:
             await work(sink)
         finally:

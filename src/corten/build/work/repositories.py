@@ -107,14 +107,15 @@ class GitRepositories:
     async def _known(self, address: str) -> AsyncIterator[int]:
         """A descriptor of what is kept of a repository, which stays where nothing fails. The server is asked each
         time all the same, with the build's own rights."""
-        path = await asyncio.to_thread(self._kept.take, address)
-        fd, whole, size = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), False, 0
+        path, fd, whole, size = await self._kept.taken(address), -1, False, 0
         try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             yield fd
             size = (await to_walk_thread(trees.usage, fd))[0]
             whole = len(os.listdir(path / "objects/pack")) < _PACKS
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
             await to_the_end(self._kept.give(path, whole, size))
 
     async def _received(self, request: Json, fds: list[int]) -> Context:
