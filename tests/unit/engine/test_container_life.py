@@ -437,6 +437,17 @@ async def test_why_a_run_has_ended_is_no_error_of_a_wait(engine: Engine, monkeyp
     assert (await container_wait.future(container, "not-running")).error == "no such namespace"
 
 
+async def test_a_wait_for_a_restart_that_is_killed_is_told_of(engine: Engine) -> None:
+    container = await make(engine, "false", RestartPolicy={"Name": "always"})
+    await container_start.start(engine.containers, container)
+    async with asyncio.timeout(60):
+        while status(container) != "restarting":
+            await asyncio.sleep(0)
+    container.restart_delay = 60.0
+    await container_stop.kill(engine.containers, container)
+    assert engine.events.history[-1]["Action"] == "kill" and status(container) == "exited"
+
+
 @pytest.mark.parametrize("client", [False, True])
 async def test_a_restart_that_fails_answers_those_that_wait(
     engine: Engine, client: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -458,4 +469,6 @@ async def test_a_restart_that_fails_answers_those_that_wait(
         if client:
             with pytest.raises(Conflict, match="cannot join"):
                 await starting
+    done = [e["Action"] for e in engine.events.history if e["Type"] == "container"]
+    assert done == ["create", "start", "die", "die"]  # the second one for who knows of events alone
     assert status(container) == "exited" and (client or "cannot join network" in caplog.text)

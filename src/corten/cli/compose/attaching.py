@@ -51,6 +51,7 @@ class Attached:
         self._names: dict[str, str] = {}  # of what runs, by id
         self._shown: dict[str, bool] = {}  # whether its output is being read, by id
         self._ended: dict[str, str] = {}  # when the last run ended, in UNIX seconds, by id
+        self._between: dict[str, int] = {}  # the exit code of what is to be started again, by id
         self._news = News(compose.client, project.name, lambda event: self._inbox.put(("event", event)))
 
     def attach(self, client: Client, service: str, name: str, id: str) -> None:
@@ -133,6 +134,7 @@ class Attached:
         if action == "start":
             known = self._shown.get(id)
             self._names[id] = name
+            self._between.pop(id, None)
             if not known and service in self.services:
                 self._follow(self.compose.client, id, self._ended.get(id, ""), self.project.services[service].tty)
         elif action == "die" and id in self._names:
@@ -142,12 +144,19 @@ class Attached:
             code = int(given.get("exitCode") or 0)
             if service in self.services:
                 self.printer.say(self._short(name), f"exited with code {code}")
-            if not self._comes_again(id):
-                del self._names[id]
-                return service, code
+            self._between[id] = code
+            return self._over(id, service)
+        elif action in ("stop", "kill") and id in self._names and id in self._between:
+            return self._over(id, service)  # it waited for its next start, and does not die once more
         elif action == "destroy":
             self._names.pop(id, None)
         return None
+
+    def _over(self, id: str, service: str) -> tuple[str, int] | None:
+        if self._comes_again(id):
+            return None
+        del self._names[id]
+        return service, self._between.pop(id)
 
     def _comes_again(self, id: str) -> bool:
         """By its restart policy, or because another client restarts it."""

@@ -179,6 +179,8 @@ def _record_failure(containers: Containers, container: Container, error: BaseExc
         status, exit_code=code, error=str(error), started_at=state.started_at, finished_at=state.finished_at
     )
     shown = str(error) if state.status == "restarting" else ""  # else it is the answer to the start
+    if state.status == "restarting":  # who has seen the end before as no last one hears that it was
+        containers.publish(container, "die", execDuration="0", exitCode=str(code))
     container.wake(Exit(code, time.time(), error=shown), "not-running", "next-exit")
     containers.save(container)
 

@@ -36,6 +36,7 @@ async def kill(containers: Containers, container: Container, signal_text: str = 
     if number in (signal.SIGKILL, stop_signal(container)):
         _record_stop(containers, container)
         if await lifecycle.cancel_restart(containers, container):
+            containers.publish(container, "kill", signal=str(number))
             return
         _record_stop(containers, container)  # again: a restart that was due before may have come in between
     if number == signal.SIGKILL:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from corten.client.api import Query
 
 
+#: What a container ends by: one that waits for its next start dies no more.
+_ENDS = ("die", "stop", "kill", "destroy")
+
+
 def run(compose: Compose, flags: Flags) -> int:
     from corten.cli.times import timestamp
 
@@ -69,7 +73,7 @@ def _follow(compose: Compose, found: list[Container], query: Query, printer: Pri
     """Until all have ended; what is started meanwhile is followed as well."""
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     news = News(compose.client, compose.name, inbox.put)
-    running = {each.id for each in found if each.runs}
+    running = {each.id for each in found if each.runs and _runs(compose, each.id)}  # it may have ended before `news`
     for each in found:
         _add(compose, printer, each, {**query, "follow": "1"})
     while running:
@@ -85,7 +89,7 @@ def _follow(compose: Compose, found: list[Container], query: Query, printer: Pri
             running.add(id)
             begun = Container(id, given.get("name", ""), service)
             _add(compose, printer, begun, {**query, "follow": "1", "since": str(event.get("time") or ""), "tail": None})
-        elif event.get("Action") == "die" and not _runs(compose, id):
+        elif event.get("Action") in _ENDS and id in running and not _runs(compose, id):
             running.discard(id)
     news.close()
     printer.close()
