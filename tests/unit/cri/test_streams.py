@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from typing import Any, cast
 
 import pytest
@@ -257,3 +258,38 @@ async def test_what_a_pod_does_not_take_is_bounded_and_gone_with_it(monkeypatch:
     writer.close()
     for end in (client, pods[2]):
         end.close()
+
+
+async def test_connections_that_end_before_they_have_begun_leave_nothing() -> None:
+    """One reset as soon as it is open, one of which only half is, and one that never is and is sent to."""
+
+    class Pods:
+        async def dial(self, pod: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            raise AssertionError("nothing is left to be connected")
+
+    client, (reader, writer) = await ends()
+    made = forwarding.Forwarding(cast(Daemon, Pods()), "pod", (), forwarding.Plain(reader, writer))
+    spoken, loop = Client(), asyncio.get_running_loop()
+
+    def opened(id: str, *kinds: str) -> tuple[int, bytes]:
+        pieces = [spoken.open({"streamtype": kind, "requestid": id, "port": "80"}) for kind in kinds]
+        return pieces[-1][0], b"".join(data for _, data in pieces)
+
+    running = asyncio.ensure_future(made.run())
+    whole, data = opened("a", "error", "data")
+    half, more = opened("b", "data")
+    reset = struct.pack(">HHIII", 0x8003, 3, 8, whole, 5), struct.pack(">HHIII", 0x8003, 3, 8, half, 5)
+    await loop.sock_sendall(client, data + spoken.data(whole, b"x" * 10_000) + reset[0])
+    await loop.sock_sendall(client, more + spoken.data(half, b"x" * 10_000) + reset[1])
+    never, data = opened("c", "data")
+    await loop.sock_sendall(client, data)
+    async with asyncio.timeout(60):
+        while list(made._pairs) != ["c"]:
+            await asyncio.sleep(0.001)
+    assert made._waiting._bytes == 0
+    sending = asyncio.ensure_future(refused_while_sending(client, spoken.data(never, b"x" * 10_000)))
+    with pytest.raises(Invalid, match="has not opened"):
+        await asyncio.wait_for(running, 60)
+    writer.close()
+    await sending
+    client.close()

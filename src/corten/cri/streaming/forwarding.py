@@ -14,7 +14,7 @@ from typing import Protocol
 
 from corten.cri.daemon import Daemon
 from corten.cri.streaming import spdy, websocket
-from corten.errors import CortenError
+from corten.errors import CortenError, Invalid
 
 log = logging.getLogger(__name__)
 PROTOCOL = "portforward.k8s.io"
@@ -22,6 +22,7 @@ TUNNELLED = "SPDY/3.1+portforward.k8s.io"
 _READ = 1 << 16
 _STREAMS = 512  # that a client may have open
 _WAITING = 16 << 20  # bytes that it may send and its pod has not taken
+_EARLY = _WAITING // _STREAMS // 2  # of them for a pair that nothing takes from yet: all such together leave room
 _EACH = 100  # bytes that a piece of them costs whatever its length
 
 
@@ -68,11 +69,13 @@ class Tunnel:
 
 @dataclass(slots=True)
 class Pair:
-    """`waiting` is what the client has sent and the pod has not taken; None for its end."""
+    """`waiting` is what the client has sent and the pod has not taken; None for its end. `early` bytes came before
+    `task`."""
 
     port: int
     data: int = 0
     error: int = 0
+    early: int = 0
     waiting: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
     task: asyncio.Task[None] | None = None
 
@@ -143,8 +146,12 @@ class Forwarding:
                         await self._came(id, pair, event)
                         break
             case spdy.Reset():
-                for pair in self._pairs.values():
-                    if event.stream in (pair.data, pair.error) and pair.task is not None:
+                for id, pair in list(self._pairs.items()):
+                    if event.stream not in (pair.data, pair.error):
+                        continue
+                    if pair.task is None:
+                        self._end(id, pair)
+                    else:
                         pair.task.cancel()
             case spdy.Ping():
                 await self._send(self._frames.pong(event.number))
@@ -152,6 +159,10 @@ class Forwarding:
                 return
 
     async def _came(self, id: str, pair: Pair, event: spdy.Data) -> None:
+        if pair.task is None:
+            pair.early += _EACH + len(event.data)
+            if pair.early > _EARLY:
+                raise Invalid("the client sends to a connection that it has not opened")
         if event.data:
             await self._waiting.put(pair, event.data)
         if event.end:
@@ -174,9 +185,15 @@ class Forwarding:
         setattr(pair, kind, event.stream)
         await self._send(self._frames.reply(event.stream))
         if pair.data and pair.error:
-            pair.task = asyncio.ensure_future(self._forward(id, pair))
+            pair.task = asyncio.ensure_future(self._forward(pair))
+            pair.task.add_done_callback(lambda _: self._end(id, pair))  # also of one that is cancelled before its start
 
-    async def _forward(self, id: str, pair: Pair) -> None:
+    def _end(self, id: str, pair: Pair) -> None:
+        if self._pairs.get(id) is pair:
+            del self._pairs[id]
+        self._waiting.drop(pair)
+
+    async def _forward(self, pair: Pair) -> None:
         try:
             try:
                 reader, writer = await self._daemon.dial(self._pod, pair.port)
@@ -190,9 +207,6 @@ class Forwarding:
                 writer.close()
         except ConnectionError as error:
             log.debug("port-forward: %s", error)
-        finally:
-            self._pairs.pop(id, None)
-            self._waiting.drop(pair)
 
     async def _splice(self, pair: Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         taking = asyncio.ensure_future(self._take(pair, writer))
