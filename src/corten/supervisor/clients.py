@@ -74,12 +74,12 @@ class Backlog:
 
 
 class Sink:
-    """Where clients' input goes: the container's stdin pipe, or its terminal. Closed once, when its last source is."""
+    """Where clients' input goes: the container's stdin pipe, or its terminal. `fd` is its own, and closed once."""
 
     def __init__(self, loop: Loop, fd: int, closes: bool) -> None:
         self._loop = loop
         self._fd = fd
-        self._closes = closes  # a pipe is closed to say "end of input"; a terminal's master is not ours to close
+        self._closes = closes  # a pipe is closed to say "end of input"; a terminal has other descriptors for output
         self._waiting = memoryview(b"")
         self._ending = False
         self._resume: list[Callable[[], None]] = []
@@ -128,8 +128,9 @@ class Sink:
             self.close()
 
     def close(self) -> None:
-        if self._fd >= 0 and self._closes:
-            self._loop.forget(self._fd)
+        if self._fd >= 0:
+            if self._closes:
+                self._loop.forget(self._fd)
             os.close(self._fd)
         self._fd = -1
 
@@ -168,6 +169,10 @@ class Client:
             self._input(options.early)
 
     # ------------------------------------------------------------------------------------------------ output
+
+    @property
+    def alive(self) -> bool:
+        return self._alive
 
     def output(self, stream: int, data: bytes) -> None:
         if not self._alive or not self._wants.get(stream):

@@ -23,6 +23,7 @@ class Connection:
         self._lost = lost
         self._decoder = wire.Decoder()
         self._out = bytearray()
+        self._taking = False  # what has come is done to its end, though its answers cannot be sent
         self.alive = True
         sock.setblocking(False)
         loop.watch(sock.fileno(), READ, self._ready)
@@ -47,6 +48,7 @@ class Connection:
         if events & WRITE:
             self._flush()
         if events & ~WRITE and self.alive:
+            self._taking = True
             try:
                 more = wire.receive(self._socket, self._decoder)
                 while frame := self._decoder.next():
@@ -55,6 +57,10 @@ class Connection:
                 return
             except (OSError, wire.ProtocolError):
                 more = False
+            finally:
+                self._taking = False
+                if not self.alive:
+                    self._decoder.close()
             if not more:
                 self.close()
 
@@ -63,4 +69,6 @@ class Connection:
             self.alive = False
             self._loop.forget(self._socket.fileno())
             self._socket.close()
+            if not self._taking:
+                self._decoder.close()
             self._lost(self)

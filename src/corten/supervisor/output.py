@@ -109,6 +109,8 @@ class Output:
         if not self._stdio.terminal:
             options = options._replace(detach_keys=b"")  # Docker's keys are for terminals only: pipes carry any byte
         client = Client(self._loop, connection, options, self._sink, self._spill, self._client_closed)
+        if not client.alive:  # it has gone, or left, by what came with it
+            return
         self.clients.append(client)
         if not self._open:
             client.finish()

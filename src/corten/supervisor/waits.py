@@ -22,10 +22,11 @@ class Waits:
         self._held: dict[str, tuple[int, Connection | None]] = {}  # by key: descriptor, and who answers
 
     def hold(self, key: str, fd: int, owner: Connection) -> None:
-        """`fd` is ours from now on. ValueError when there are too many, or one of this key."""
+        """`fd` is ours from now on. ValueError when there are too many, or one of this key. `owner` may have been lost
+        since it sent this."""
         if key in self._held or len(self._held) >= MOST:
             raise ValueError(f"{len(self._held)} connections wait for the end already")
-        self._held[key] = fd, owner
+        self._held[key] = fd, owner if owner.alive else None
 
     def release(self, key: str, answer: bool) -> None:
         """Its client has gone or has been answered; or, with `answer`, its daemon is about to go. A key that is not

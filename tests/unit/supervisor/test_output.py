@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from corten.supervisor.logfile import LogFile
 from corten.supervisor.loop import Loop
 from corten.supervisor.output import Output, Stdio
+from corten.supervisor.requests import Attachment
 
 _F_SETPIPE_SZ = 1031
 LARGE = 1 << 20
@@ -89,5 +91,39 @@ def test_a_terminal_s_output_ends_as_well(loop: Loop, tmp_path: Path) -> None:
     pumped = output(loop, stdio, log, tmp_path)
     pumped.drain()
     assert 100 <= log.size <= 2 * LARGE and not pumped.draining
+    pumped.close()
+    os.close(slave)
+
+
+def test_a_terminal_s_input_leaves_no_descriptor(loop: Loop, tmp_path: Path) -> None:
+    """Each `exec -it` of a container left one, and its terminal with it."""
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        master, slave = pty.openpty()
+        stdio = Stdio(terminal=True, stdin=True)
+        stdio.started(master)
+        pumped = Output(loop, stdio, Log(), str(tmp_path), True, True, lambda: None)
+        os.close(slave)
+        pumped.drain()
+        pumped.finish()
+        pumped.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_client_that_has_gone_as_it_comes_is_not_kept(loop: Loop, tmp_path: Path) -> None:
+    """By what it is sent, or by what it has sent, before it is attached."""
+    master, slave = pty.openpty()
+    stdio = Stdio(terminal=True, stdin=True)
+    stdio.started(master)
+    detached: list[int] = []
+    pumped = Output(loop, stdio, Log(), str(tmp_path), True, True, lambda: detached.append(1))
+    for options in (Attachment(replay=b"hi"), Attachment(stdin=True, early=b"\x10", detach_keys=b"\x10")):
+        ours, theirs = socket.socketpair()
+        if options.replay:
+            theirs.close()
+        pumped.attach(ours, options)
+        assert pumped.clients == [] and ours.fileno() < 0
+        theirs.close()
+    assert detached == [1]
     pumped.close()
     os.close(slave)
