@@ -437,7 +437,7 @@ async def test_why_a_run_has_ended_is_no_error_of_a_wait(engine: Engine, monkeyp
     assert (await container_wait.future(container, "not-running")).error == "no such namespace"
 
 
-async def test_a_wait_for_a_restart_that_is_killed_is_told_of(engine: Engine) -> None:
+async def test_a_kill_between_two_starts_is_told_of(engine: Engine) -> None:
     container = await make(engine, "false", RestartPolicy={"Name": "always"})
     await container_start.start(engine.containers, container)
     async with asyncio.timeout(60):

@@ -147,7 +147,7 @@ class Attached:
             self._between[id] = code
             return self._over(id, service)
         elif action in ("stop", "kill") and id in self._names and id in self._between:
-            return self._over(id, service)  # it waited for its next start, and does not die once more
+            return self._over(id, service)  # between two starts it does not die once more
         elif action == "destroy":
             self._names.pop(id, None)
         return None

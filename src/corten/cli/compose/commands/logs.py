@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from corten.client.api import Query
 
 
-#: What a container ends by: one that waits for its next start dies no more.
+#: What ends a container: between two starts it dies no more.
 _ENDS = ("die", "stop", "kill", "destroy")
 
 
