@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 from corten.cli.errors import CommandError
 from corten.cli.output import STDOUT, write_all
 from corten.cli.terminal import is_terminal
+from corten.cli.whole import Whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,27 +55,10 @@ def save_to(path: str, fetch: Callable[[], Answer]) -> None:
     directory = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(directory):
         raise CommandError(f"failed to save to {path}: the directory {directory} does not exist")
-    if os.path.exists(path) and not os.path.isfile(path):
-        # A device or a pipe is written as it is; there is nothing to put in its place.
-        _write(path, os.O_WRONLY | os.O_CLOEXEC, fetch)
-        return
-    partial = f"{path}.{os.getpid()}.part"
-    try:
-        _write(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, fetch)
-        os.rename(partial, path)
-    except BaseException:
-        if os.path.exists(partial):
-            os.unlink(partial)
-        raise
-
-
-def _write(path: str, how: int, fetch: Callable[[], Answer]) -> None:
     answer = fetch()
-    fd = os.open(path, how, 0o600)
-    try:
-        _copy(answer, fd)
-    finally:
-        os.close(fd)
+    with closing(Whole(path, 0o600)) as file:
+        _copy(answer, file.fd)
+        file.keep()
 
 
 def _copy(answer: Answer, fd: int) -> None:

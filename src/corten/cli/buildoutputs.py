@@ -9,6 +9,7 @@ from corten.cli.buildsecrets import fields
 from corten.cli.errors import CommandError
 from corten.cli.output import STDOUT, write_all
 from corten.cli.terminal import is_terminal
+from corten.cli.whole import Whole
 from corten.spec import build_frames as f
 
 TYPE_CHECKING = False
@@ -140,28 +141,19 @@ class File(_Taking):
     """A file that has its name once all of it is there."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        self._partial = f"{path}.{os.getpid()}.partial"
-        self._fd = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._file = Whole(path)
 
     def take(self, kind: int, data: bytes) -> None:
         if kind == f.DATA:
-            write_all(self._fd, data)
+            write_all(self._file.fd, data)
 
     def end(self) -> tuple[int, bytes] | None:
-        os.fsync(self._fd)
-        os.rename(self._partial, self._path)
+        self._file.keep(synced=True)
         return f.END, b""
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            try:
-                os.unlink(self._partial)
-            except FileNotFoundError:  # it has its name
-                pass
+        self._file.close()
 
 
 class Unpacked(_Taking):

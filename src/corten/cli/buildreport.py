@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from binascii import a2b_base64
+from contextlib import closing
 
 from corten.cli.buildprogress import boxed
 from corten.cli.errors import CommandError
-from corten.cli.output import out
+from corten.cli.output import out, write_all
+from corten.cli.whole import Whole
 from corten.client import quickjson
 
 TYPE_CHECKING = False
@@ -27,13 +28,10 @@ def metadata(answer: dict[str, str]) -> Json:
 
 def write(flag: str, path: str, text: str) -> None:
     """Whole, or not at all. Raises CommandError."""
-    partial = f"{path}.{os.getpid()}.partial"
     try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(partial, path)
+        with closing(Whole(path)) as file:
+            write_all(file.fd, text.encode())
+            file.keep(synced=True)
     except OSError as error:
         raise CommandError(f"--{flag} {path}: {error.strerror}") from None
 

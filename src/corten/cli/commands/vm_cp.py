@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import closing
 
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, INT, LIST, STRING, flag
 from corten.cli.output import STDOUT, write_all
+from corten.cli.whole import Whole
 from corten.client import machines
 
 TYPE_CHECKING = False
@@ -50,17 +52,13 @@ def _out(session: Session, machine: str, path: str, to: str) -> None:
         return
     if os.path.isdir(to):
         to = os.path.join(to, os.path.basename(path))
-    draft = f"{to}.{os.getpid()}"
     try:
-        with open(draft, "xb") as file:
+        with closing(Whole(to)) as file:
             for part in answer.parts():
-                file.write(part)
-        os.replace(draft, to)
+                write_all(file.fd, part)
+            file.keep()
     except OSError as error:
         raise CommandError(f"{to}: {error.strerror}") from None
-    finally:
-        if os.path.exists(draft):
-            os.unlink(draft)
 
 
 def _in(session: Session, from_: str, machine: str, to: str) -> None:
