@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import stat
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -119,12 +120,13 @@ def _beside(machine: Machine) -> Iterator[tuple[str, Path]]:
     if (variables := machine.directory / plan.VARIABLES).exists():
         yield "variables.qcow2", variables
     for path in sorted((machine.directory / plan.TPM).glob("*")):
-        if path.is_file() and _BESIDE.match(f"tpm/{path.name}"):
+        # What swtpm, or a guest by way of it, has put there: a link would be read as root, and a pipe waited for.
+        if stat.S_ISREG(path.lstat().st_mode) and _BESIDE.match(f"tpm/{path.name}"):
             yield f"tpm/{path.name}", path
 
 
 async def _file(name: str, path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         yield _head(name, size)
         left = size

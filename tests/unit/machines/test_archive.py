@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import tarfile
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -90,6 +91,20 @@ async def test_the_guest_does_not_choose_files_of_this_host(world: World, tmp_pa
     initrd.touch()
     made = await imported(world, data, kernel=str(kernel), initrd=str(initrd))
     assert (made.record.config.kernel, made.record.config.initrd) == (str(kernel), str(initrd))
+
+
+async def test_what_a_tpm_has_put_beside_its_state_names_no_file_of_this_host(world: World, tmp_path: Path) -> None:
+    """Its process belongs to the guest as soon as that has found a fault in it, and root reads what it leaves."""
+    made = await imported(world, packed([*files(world), ("tpm/tpm2-00.permall", b"chip")]))
+    secret = tmp_path / "secret"
+    secret.write_text("the host's")
+    (made.directory / "tpm/link").symlink_to(secret)
+    (made.directory / "tpm/nowhere").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(made.directory / "tpm/pipe")
+    data = b"".join([piece async for piece in archive.packed(world.machines, made)])
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert [name for name in tar.getnames() if name.startswith("tpm/")] == ["tpm/tpm2-00.permall"]
+    assert b"the host's" not in data
 
 
 @pytest.mark.parametrize("name", ["tpm/{}", "tpm/same"])
