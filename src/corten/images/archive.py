@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from corten.errors import Invalid
 from corten.layers.entries import Limits, entries
-from corten.layers.header import LINK, REGULAR, SYMLINK
+from corten.layers.header import DIRECTORY, LINK, REGULAR, SYMLINK
 from corten.layers.source import Source
 from corten.spec import digest as digests
 from corten.spec.oci_image import MAX_MANIFEST
@@ -15,6 +15,8 @@ from corten.store.feed import Feed
 from corten.store.leases import Lease
 
 _MAX_LINKS = 8
+_ROOM = 128 << 20  # bytes of all names and targets, each with what is kept beside it: they compress a thousand times
+_EACH = 512
 _DOCUMENTS = ("manifest.json", "index.json", "oci-layout")
 
 
@@ -48,6 +50,7 @@ class Archive:
         self._lease = lease
         self._began = began
         self._links: dict[str, str] = {}
+        self._room = _ROOM
         self.files: dict[str, str] = {}
         self.documents: dict[str, bytes] = {}
         self.new: set[str] = set()
@@ -60,6 +63,8 @@ class Archive:
         """
         source = Source(reader_of(feed.decoded()))
         for entry in entries(source, Limits()):
+            if entry.type != DIRECTORY:
+                self._keep(len(entry.name) + len(entry.link))
             name = _clean(entry.name.decode(errors="surrogateescape"))
             if entry.type in (SYMLINK, LINK):
                 target = entry.link.decode(errors="surrogateescape")
@@ -72,6 +77,12 @@ class Archive:
             elif entry.type == REGULAR and entry.parts is None:
                 self.files[name] = self._blob(source, name, entry.size)
         source.drain()
+
+    def _keep(self, length: int) -> None:
+        """Names of so many bytes are kept to the end. Raises Invalid when there are too many."""
+        self._room -= length + _EACH
+        if self._room < 0:
+            raise Invalid(f"archive has too many members: more than {_ROOM} bytes of names")
 
     def _blob(self, source: Source, name: str, size: int) -> str:
         folder, _, value = name.rpartition("/")

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -45,6 +46,20 @@ async def test_a_layer_that_is_known_need_not_be_in_the_archive(store: Store) ->
         await store.images.remove(name)
     with pytest.raises(Failed, match="archive lacks layer"):
         await collect(store.images.load(body(dangling)))
+    assert store.leftovers() == []
+
+
+@pytest.mark.parametrize("kind", ["links", "files"])
+async def test_names_do_not_fill_memory(store: Store, kind: str) -> None:
+    """DOS-01: they are kept until the manifest has come, and a thousand times as long as what was sent."""
+    packer, pieces = zlib.compressobj(9, zlib.DEFLATED, 31), list[bytes]()
+    for number in range(140):
+        name = f"{number}{'a' * 1_000_000}"
+        pieces.append(packer.compress(tars.symlink(name, "x") if kind == "links" else tars.file(name)))
+    data = b"".join([*pieces, packer.compress(bytes(1024)), packer.flush()])
+    assert len(data) < 1 << 20
+    with pytest.raises(Invalid, match="archive has too many members: more than 134217728 bytes of names"):
+        await collect(store.images.load(body(data, 1 << 16)))
     assert store.leftovers() == []
 
 
