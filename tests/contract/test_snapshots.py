@@ -371,3 +371,9 @@ def test_what_aufs_left_in_layers(driver: Any, tmp_path: Path) -> None:
     )  # fmt: skip
     program = "print(sorted(os.listdir('.')), open('a').read(), os.stat('a').st_nlink)"
     assert inside(driver.view("one"), tmp_path / "m", program) == "['a'] linked 1\n"
+    layer(
+        driver, "two", "one",
+        tars.file(".wh..wh.plnk/below/x"), tars.link(".wh..wh.plnk/3.4", "a"), tars.link("b", ".wh..wh.plnk/3.4"),
+    )  # fmt: skip
+    program = "print(sorted(os.listdir('.')), open('b').read(), os.stat('b').st_nlink)"
+    assert inside(driver.view("two"), tmp_path / "m", program) == "['a', 'b'] linked 1\n"

@@ -416,7 +416,8 @@ class Applying:
             whiteout.clear(self._root, self._hiding, self._opaque)
         if self._whiteouts and self._is_directory(whiteout.LINKS):
             tree.remove(self._root, whiteout.LINKS)
-            self.implied.pop(whiteout.LINKS, None)
+            self.implied = {path: None for path in self.implied if not _is_book_keeping(path)}
+            self.links = {path: target for path, target in self.links.items() if not _is_book_keeping(path)}
         for path, mtime in self._times.items():
             fd = plain(self._root, path, os.O_RDONLY)
             if fd is not None:  # else it was replaced by a later entry
@@ -434,6 +435,10 @@ class Applying:
 
     def close(self) -> None:
         self._directories.close()
+
+
+def _is_book_keeping(path: bytes) -> bool:
+    return path == whiteout.LINKS or path.startswith(whiteout.LINKS + b"/")
 
 
 def _umask() -> int:
