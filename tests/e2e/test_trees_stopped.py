@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -129,6 +131,55 @@ def test_a_removal_during_a_copy_out_is_a_container_that_is_gone(daemon: Cortend
         assert upload.finish() == 200
     assert answers == [204]
     assert daemon.ask("GET", f"/containers/{container}/archive?path=/etc")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "options, seen, written",
+    [
+        ({}, True, False),
+        ({"ReadOnlyNonRecursive": True}, True, True),
+        ({"NonRecursive": True}, False, False),
+    ],
+)
+def test_what_is_mounted_below_a_bind_is_as_it_is_while_it_runs(
+    daemon: Cortend, tmp_path: Path, options: dict[str, bool], seen: bool, written: bool
+) -> None:
+    """A container that may only read there leaves a link, by which a copy into it would be one to the host."""
+    (tmp_path / "shared/below").mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "below", str(tmp_path / "shared/below")], check=True)
+    try:
+        (tmp_path / "shared/below/there").touch()
+        bind = {
+            "Type": "bind",
+            "Source": f"{tmp_path}/shared",
+            "Target": "/x",
+            "ReadOnly": True,
+            "BindOptions": options,
+        }
+        container = box(daemon, "sh", "-c", "ln -s /x/below /data; ls /data/; touch /data/own", Mounts=[bind])
+        daemon.ask("POST", f"/containers/{container}/start")
+        ended = daemon.ask("POST", f"/containers/{container}/wait")[1]["StatusCode"]
+        assert (ended == 0) is written
+        found = {"there"} if seen else set()
+        found |= {"own"} if written else set()
+        status, data = whole(daemon, f"/containers/{container}/archive?path=/data/.")
+        assert status == 200
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            assert {Path(name).name for name in archive.getnames()} - {"", "data"} == found
+        sent, answer = daemon.ask("PUT", f"/containers/{container}/archive?path=/data", tar(new=b"copied in"))
+        assert sent == (200 if written else 403), answer
+        assert set(os.listdir(tmp_path / "shared/below")) == {"there"} | ({"own", "new"} if written else set())
+        assert not any(path.name == "new" for path in (tmp_path / "shared").iterdir())
+        assert daemon.ask("DELETE", f"/containers/{container}")[0] == 204
+    finally:
+        subprocess.run(["umount", str(tmp_path / "shared/below")], check=True)
+
+
+def whole(daemon: Cortend, path: str) -> tuple[int, bytes]:
+    with Connection(daemon.socket, timeout=60) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
 
 def test_files_of_the_engine_are_seen(docker: Client, tmp_path: Path) -> None:

@@ -111,15 +111,15 @@ def of_volume(plan: mountplan.MountPlan) -> int:
 def _source(entry: Json) -> int:
     """A copy of the mount of a volume or bind; -1 for a bind whose source is gone: there is nothing to see in it."""
     try:
-        return m.view(sys.AT_FDCWD, entry["source"], recursive=True)
+        return m.view(sys.AT_FDCWD, entry["source"], recursive=entry["recursive"])
     except FileNotFoundError:
         return -1
 
 
 def _place(root: int, fd: int, entry: Json) -> None:
-    """A volume or bind as the container has it."""
+    """A volume or bind as the container has it (`plan.mounts`), what is mounted below as well: its links lead there."""
     if entry["read_only"]:
-        m.set_attributes(fd, m.MOUNT_ATTR_RDONLY)
+        m.set_attributes(fd, m.MOUNT_ATTR_RDONLY, recursive=entry["recursive_read_only"])
     directory = stat.S_ISDIR(os.fstat(fd).st_mode)
     where = (paths.make_directories if directory else paths.make_file)(root, entry["target"])
     m.move(fd, where)

@@ -230,6 +230,7 @@ async def _mounts(stores: Stores, container: Container, held: AsyncExitStack) ->
     own = {target: _mount(source, target, False) for target, source in bundle_files(str(container.bundle)).items()}
     asked = {
         point.destination: _mount(point.source, point.destination, not point.rw)
+        | {"recursive": point.recursive, "recursive_read_only": point.rro != "no"}
         for point in await with_subpaths(others, held)
     }
     for point in points:
@@ -239,7 +240,8 @@ async def _mounts(stores: Stores, container: Container, held: AsyncExitStack) ->
 
 
 def _mount(source: str, target: str, read_only: bool) -> Json:
-    return {"source": source, "target": target, "read_only": read_only}
+    below = {"recursive": True, "recursive_read_only": True}
+    return {"source": source, "target": target, "read_only": read_only, **below}
 
 
 def check(path: str) -> str:
