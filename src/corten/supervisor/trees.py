@@ -250,8 +250,14 @@ def _stat(root: int, path: str, dirfd: int, name: bytes, status: os.stat_result)
 
 
 def _target(root: int, path: str, dirfd: int, name: bytes) -> str:
-    """Where a link leads in the end, as a path in the container; the first step only, when it leads nowhere."""
-    target = os.readlink(name, dir_fd=dirfd)
+    """Where a link leads in the end, as a path in the container; the first step only, when it leads nowhere. "" when it
+    is none any more."""
+    try:
+        target = os.readlink(name, dir_fd=dirfd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+        return ""
     here = _parts(path)[0]
     for _ in range(_MAX_LINKS):
         absolute = target if target.startswith(b"/") else here.rstrip(b"/") + b"/" + target
