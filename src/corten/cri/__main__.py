@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from corten.aio import memory
 from corten.aio.logs import to_stderr
 from corten.cri import config, server
 from corten.errors import CortenError
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = config.load(sys.argv[1:] if arguments is None else arguments)
         level = logging.DEBUG if found.debug else logging.INFO
         to_stderr(level, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+        memory.bound()
         asyncio.run(server.serve(found))
     except CortenError as error:
         print(f"corten cri: {error}", file=sys.stderr)

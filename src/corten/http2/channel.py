@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Protocol
 
 from corten.errors import Unavailable
@@ -45,8 +46,11 @@ class StreamReset(Exception):
     """The peer has closed a stream before its end."""
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"the stream was reset with code {code}")
+        super().__init__(code)
         self.code = code
+
+    def __str__(self) -> str:
+        return f"the stream was reset with code {self.code}"
 
 
 class Carrier(Protocol):
@@ -100,17 +104,20 @@ class Stream:
         return data
 
     async def _next(self) -> None:
-        if self.error is not None:
-            raise self.error
+        self._check()
         self._news.clear()
         await self._news.wait()
+
+    def _check(self) -> None:
+        if self.error is not None:
+            # Its own traceback would keep this stream, and so itself and all that its callers have, until a collection.
+            raise copy(self.error)
 
     async def write(self, data: bytes, end: bool = False) -> None:
         """Wait until it is under way. Raises StreamReset, Unavailable."""
         view = memoryview(data)
         while True:
-            if self.error is not None:
-                raise self.error
+            self._check()
             if self._deaf:
                 return
             count = min(len(view), self._channel.room(self.id), _PIECE)

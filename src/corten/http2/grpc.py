@@ -138,6 +138,8 @@ class Call:
 
     def close(self) -> None:
         """Nothing is kept any more."""
+        self._cut = Cut()
+        self._waiting.clear()
         self._keep(0)
 
 
@@ -257,6 +259,7 @@ class Serving:
             code, message = INTERNAL, "internal error"
         finally:
             call.close()
+            stream.on_reset = _nothing  # what was cancelled keeps its frames, those the stream, and it the task
         self._finish(stream, code, message, details)
 
     async def _answer(self, call: Call) -> None:
@@ -295,6 +298,10 @@ async def serve(fd: int, early: bytes, functions: Mapping[str, Function], window
             channel.close()
     finally:
         await serving.close()
+
+
+def _nothing() -> None:
+    pass
 
 
 async def _refuse(stream: Stream) -> None:

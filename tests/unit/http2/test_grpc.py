@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import weakref
 from contextlib import AsyncExitStack
 
 import pytest
@@ -229,6 +231,43 @@ async def test_what_a_connection_keeps_of_messages_is_bounded() -> None:
         done.set()
         assert await calls[0].receive() == await calls[5].receive() == b"done"
     assert client.budget.take(64 << 20)
+
+
+@pytest.mark.parametrize("connection", [False, True])
+@pytest.mark.parametrize("rest", [0, 1])
+async def test_a_call_whose_client_leaves_keeps_nothing(connection: bool, rest: int) -> None:
+    """Not even until the next collection of garbage, which counts objects and not their bytes."""
+    begun: asyncio.Queue[weakref.ref[Call]] = asyncio.Queue()
+
+    async def waits(call: Call) -> bytes:
+        begun.put_nowait(weakref.ref(call))
+        await call.request()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    gc.disable()
+    try:
+        async with connected({"/w": waits}) as client:
+            async with asyncio.timeout(60), calling(client, "/w") as asked:
+                await asked.stream.write(framed(bytes(100))[: -rest or None])
+                found = await begun.get()
+                if connection:
+                    client.close()
+            async with asyncio.timeout(60):
+                while found() is not None:
+                    await asyncio.sleep(0.001)
+    finally:
+        gc.enable()
+
+
+async def test_an_error_of_a_stream_that_is_raised_keeps_no_stream() -> None:
+    async def fails(call: Call) -> None:
+        call.stream.reset(f.INTERNAL_ERROR)
+
+    async with connected({"/f": fails}) as client, calling(client, "/f") as call:
+        with pytest.raises(StreamReset, match="reset with code 2"):
+            await call.receive()
+        assert call.stream.error is not None and call.stream.error.__traceback__ is None
 
 
 def test_messages_are_cut_from_any_pieces() -> None:
