@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
+from corten.aio import taking
 from corten.api import websockets
 from fakes.daemon import Connection, Daemon
 
@@ -180,6 +181,24 @@ async def test_the_client_ends_it(world: World, how: str) -> None:
     await socket.close()
     while len(os.listdir("/proc/self/fd")) > before:
         await asyncio.sleep(0)
+
+
+async def test_a_client_leaves_and_the_program_takes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what it sent nor its connection stays with the daemon."""
+    monkeypatch.setattr(taking, "_PATIENCE", 0.01)
+    await world.started("sleep", "1000")
+    before = len(os.listdir("/proc/self/fd"))
+    socket = await world.attach()
+    with pytest.raises(TimeoutError):
+        while True:
+            async with asyncio.timeout(1):
+                await socket.send_bytes(bytes(100_000))
+    socket._response.connection.transport.abort()  # type: ignore[union-attr]
+    await socket.close()
+    async with asyncio.timeout(60):
+        while len(os.listdir("/proc/self/fd")) > before:
+            await asyncio.sleep(0.001)
+    await world.ask("POST", "/containers/box/kill")
 
 
 async def test_what_is_no_websocket(world: World, http: Connection) -> None:

@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from corten.aio.taking import disconnected, taken
 from corten.aio.turns import receive
 from corten.api.call import HEADERS, Call
 from corten.api.errors import message
@@ -61,7 +62,8 @@ async def attach(call: Call) -> web.StreamResponse:
             )
             if not call.flag("logs"):  # which takes as long as the client takes to read it
                 await asyncio.wait({attaching})
-        await _carry(answer, ours, attaching, stream.stdin, call.version < WEBSOCKET_BYTES)
+        incoming = asyncio.ensure_future(_input(call.request, answer, ours, stream.stdin))
+        await _carry(answer, ours, attaching, incoming, call.version < WEBSOCKET_BYTES)
     return answer
 
 
@@ -77,10 +79,13 @@ async def _begin(call: Call, answer: web.WebSocketResponse, stream: Stream) -> N
 
 
 async def _carry(
-    answer: web.WebSocketResponse, ours: socket.socket, attaching: asyncio.Future[None], stdin: bool, text: bool
+    answer: web.WebSocketResponse,
+    ours: socket.socket,
+    attaching: asyncio.Future[None],
+    incoming: asyncio.Future[None],
+    text: bool,
 ) -> None:
     """Until the stream ends, or the client. What goes wrong is said in the message that closes the connection."""
-    incoming = asyncio.ensure_future(_input(answer, ours, stdin))
     try:
         await _output(answer, ours, text)
         await attaching
@@ -105,13 +110,14 @@ async def _output(answer: web.WebSocketResponse, ours: socket.socket, text: bool
             await answer.send_str(words)
 
 
-async def _input(answer: web.WebSocketResponse, ours: socket.socket, stdin: bool) -> None:
+async def _input(request: web.BaseRequest, answer: web.WebSocketResponse, ours: socket.socket, stdin: bool) -> None:
     """What the client types, until it closes: then the stream ends as well."""
     loop = asyncio.get_running_loop()
     try:
         async for piece in answer:
             if stdin and piece.type in (WSMsgType.BINARY, WSMsgType.TEXT):
-                await loop.sock_sendall(ours, piece.data if piece.type is WSMsgType.BINARY else piece.data.encode())
+                data = piece.data if piece.type is WSMsgType.BINARY else piece.data.encode()
+                await taken(loop.sock_sendall(ours, data), lambda: disconnected(request.transport))
     finally:
         with suppress(OSError):
             ours.shutdown(socket.SHUT_RDWR)

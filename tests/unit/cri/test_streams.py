@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 
+from corten.aio import taking
 from corten.cri.daemon import Daemon
-from corten.cri.streaming import channels, forwarding, server, spdy, websocket
+from corten.cri.streaming import channels, forwarding, server, sessions, spdy, websocket
 from corten.cri.streaming.tokens import Tokens
 from corten.errors import Exhausted, Invalid, NotFound
 from spdy_client import Client, control
@@ -293,3 +295,85 @@ async def test_connections_that_end_before_they_have_begun_leave_nothing() -> No
     writer.close()
     await sending
     client.close()
+
+
+class Pods:
+    """Programs that read nothing. `ends` are theirs, of what a client has been connected to."""
+
+    def __init__(self) -> None:
+        self.ends: list[socket.socket] = []
+
+    async def dial(self, pod: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        end, ours = await ends()
+        self.ends.append(end)
+        return ours
+
+    async def upgrade(self, path: str, body: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await self.dial("", 0)
+
+
+async def sent_until_it_is_not_taken(client: socket.socket, data: bytes) -> None:
+    """And until nothing of it has been taken for long enough that the other side has stopped for good."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            async with asyncio.timeout(1):
+                await loop.sock_sendall(client, data)
+        except TimeoutError:
+            return
+
+
+async def test_a_port_forward_that_nothing_takes_ends_with_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "_WAITING", 1 << 16)
+    monkeypatch.setattr(taking, "_PATIENCE", 0.01)
+    pods = Pods()
+    client, (reader, writer) = await ends()
+    made = forwarding.Forwarding(cast(Daemon, pods), "pod", (), forwarding.Plain(reader, writer))
+    running = asyncio.ensure_future(made.run())
+    spoken, stream = Client(), 0
+    for kind in ("error", "data"):
+        stream, data = spoken.open({"streamtype": kind, "requestid": "a", "port": "80"})
+        await asyncio.get_running_loop().sock_sendall(client, data)
+    await sent_until_it_is_not_taken(client, spoken.data(stream, b"x" * 10_000) * 100)
+    assert not running.done()
+    client.close()
+    with suppress(ConnectionError):
+        await asyncio.wait_for(running, 60)
+    assert made._waiting._bytes == 0
+    writer.close()
+    for end in pods.ends:
+        end.close()
+
+
+@pytest.mark.parametrize("kind", ["spdy", "websocket"])
+async def test_input_that_nothing_takes_ends_with_its_client(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(taking, "_PATIENCE", 0.01)
+    pods = Pods()
+    client, (reader, writer) = await ends()
+    loop, spoken = asyncio.get_running_loop(), Client()
+    made: channels.Channels
+    if kind == "spdy":
+        made = channels.SpdyChannels(reader, writer, {channels.STDIN})
+        stream, opened = spoken.open({"streamtype": "stdin"})
+        await loop.sock_sendall(client, opened)
+        await made.open()
+        data = spoken.data(stream, b"x" * 10_000)
+    else:
+        made, data = channels.SocketChannels(reader, writer, "v5.channel.k8s.io"), masked(b"\0" + b"x" * 10_000)
+    session = sessions.Session("container", stdin=True, stdout=True)
+    running = asyncio.ensure_future(session.run(cast(Daemon, pods), made))
+    await sent_until_it_is_not_taken(client, data * 100)
+    assert not running.done()
+    client.close()
+    with suppress(ConnectionError):
+        await asyncio.wait_for(running, 60)
+    writer.close()
+    for end in pods.ends:
+        end.close()
+
+
+@pytest.mark.parametrize(
+    "size", [b'{"Width": 1e999, "Height": 1}', b"[" * 100_000, b'{"Width": null, "Height": 1}', b"9" * 10_000]
+)
+async def test_a_size_of_a_terminal_that_is_none_changes_nothing(size: bytes) -> None:
+    await sessions._resize(cast(Daemon, None), "/exec/id", size)

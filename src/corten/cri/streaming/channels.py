@@ -13,6 +13,7 @@ import binascii
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from corten.aio.taking import disconnected
 from corten.cri.streaming import spdy, websocket
 from corten.errors import Invalid
 
@@ -46,6 +47,9 @@ class Channels(Protocol):
     async def finish(self, status: bytes) -> None:
         """The end, and why."""
 
+    def left(self) -> bool:
+        """The client has disconnected, also where not all has been received that it sent."""
+
 
 class SpdyChannels:
     """Each channel is a stream, which a header names. `wanted` are those that are waited for first."""
@@ -75,28 +79,29 @@ class SpdyChannels:
             raise Invalid("the client did not open the streams that it asked for") from None
 
     def _events(self, data: bytes) -> list[tuple[int, bytes]]:
-        found = []
+        found, answers = [], bytearray()
         for event in self._frames.receive(data):
             match event:
                 case spdy.Opened():
-                    self._opened(event)
+                    answers += self._opened(event)
                 case spdy.Data():
                     found += self._data(event)
                 case spdy.Ping():
-                    self._writer.write(self._frames.pong(event.number))
+                    answers += self._frames.pong(event.number)
                 case spdy.Reset():
                     found += self._data(spdy.Data(event.stream, b"", True))
                 case spdy.Leaving():
                     pass
+        if answers:  # at once: each write to one that has left is a line in the log
+            self._writer.write(answers)
         return found
 
-    def _opened(self, event: spdy.Opened) -> None:
+    def _opened(self, event: spdy.Opened) -> bytes:
         channel = NAMES.get(event.headers.get("streamtype", ""))
         if channel is None or channel in self._streams:
-            self._writer.write(self._frames.reset(event.stream, 3))
-            return
+            return self._frames.reset(event.stream, 3)
         self._streams[channel] = event.stream
-        self._writer.write(self._frames.reply(event.stream))
+        return self._frames.reply(event.stream)
 
     def _data(self, event: spdy.Data) -> list[tuple[int, bytes]]:
         channel = next((each for each, stream in self._streams.items() if stream == event.stream), None)
@@ -132,6 +137,9 @@ class SpdyChannels:
                     self._events(data)
         except (TimeoutError, ConnectionError, Invalid):
             pass
+
+    def left(self) -> bool:
+        return disconnected(self._writer.transport)
 
 
 class SocketChannels:
@@ -183,3 +191,6 @@ class SocketChannels:
                     pass
         except (TimeoutError, ConnectionError):
             pass
+
+    def left(self) -> bool:
+        return disconnected(self._writer.transport)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from corten.aio.taking import disconnected, taken
 from corten.cri.daemon import Daemon
 from corten.cri.streaming import spdy, websocket
 from corten.errors import CortenError, Invalid
@@ -31,6 +32,9 @@ class Bytes(Protocol):
 
     async def send(self, data: bytes) -> None: ...
 
+    def left(self) -> bool:
+        """As of `channels.Channels`."""
+
 
 class Plain:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,6 +47,9 @@ class Plain:
     async def send(self, data: bytes) -> None:
         self._writer.write(data)
         await self._writer.drain()
+
+    def left(self) -> bool:
+        return disconnected(self._writer.transport)
 
 
 class Tunnel:
@@ -66,6 +73,9 @@ class Tunnel:
         self._writer.write(websocket.frame(data))
         await self._writer.drain()
 
+    def left(self) -> bool:
+        return disconnected(self._writer.transport)
+
 
 @dataclass(slots=True)
 class Pair:
@@ -81,15 +91,19 @@ class Pair:
 
 
 class Waiting:
-    """Bytes that wait in all pairs of a client together. Who reads from the client waits while they are too many."""
+    """Bytes that wait in all pairs of a client together. Who reads from the client waits while they are too many, and
+    the client has not `left`."""
 
-    def __init__(self) -> None:
+    def __init__(self, left: Callable[[], bool]) -> None:
+        self._left = left
         self._bytes = 0
         self._room = asyncio.Event()
         self._room.set()
 
     async def put(self, pair: Pair, data: bytes) -> None:
-        await self._room.wait()
+        """Raises ConnectionResetError."""
+        while not self._room.is_set():
+            await taken(self._made(), self._left)
         self._count(_EACH + len(data))
         pair.waiting.put_nowait(data)
 
@@ -104,6 +118,9 @@ class Waiting:
         while not pair.waiting.empty():
             if (data := pair.waiting.get_nowait()) is not None:
                 self._count(-_EACH - len(data))
+
+    async def _made(self) -> None:
+        await self._room.wait()
 
     def _count(self, more: int) -> None:
         self._bytes += more
@@ -121,7 +138,7 @@ class Forwarding:
         self._frames = spdy.Frames()
         self._pairs: dict[str, Pair] = {}
         self._sending = asyncio.Lock()
-        self._waiting = Waiting()
+        self._waiting = Waiting(carrier.left)
 
     async def run(self) -> None:
         """Until the client leaves. Raises Invalid, ConnectionError."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from corten.aio.taking import taken
 from corten.client.stdcopy import STDERR as FRAMED_ERROR
 from corten.client.stdcopy import Frames
 from corten.cri.daemon import Daemon
@@ -73,7 +74,8 @@ class Session:
                 with suppress(ConnectionError):  # the program has closed it, and may go on writing
                     if data:
                         writer.write(data)
-                        await writer.drain()
+                        if writer.transport.get_write_buffer_size():
+                            await taken(writer.drain(), channels.left)
                     elif writer.can_write_eof() and not writer.is_closing():
                         writer.write_eof()
             elif channel == RESIZE and self.tty:
@@ -95,7 +97,7 @@ async def _resize(daemon: Daemon, where: str, data: bytes) -> None:
         asked = json.loads(data)
         query = {"h": str(int(asked["Height"])), "w": str(int(asked["Width"]))}
         await daemon.do("POST", f"{where}/resize", query=query)
-    except (ValueError, KeyError, TypeError, CortenError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, CortenError) as error:
         log.debug("a terminal's size: %s", error)
 
 
