@@ -33,6 +33,7 @@ SYS_pivot_root = 155 if _X86 else 41
 SYS_setns = 308 if _X86 else 268
 SYS_inotify_init1 = 294 if _X86 else 26
 SYS_inotify_add_watch = 254 if _X86 else 27
+SYS_inotify_rm_watch = 255 if _X86 else 28
 SYS_seccomp = 317 if _X86 else 277
 SYS_bpf = 321 if _X86 else 280
 SYS_fallocate = 285 if _X86 else 47

@@ -210,14 +210,14 @@ async def test_a_client_that_disconnects_after_a_rotation_leaves_no_file_open(tm
     assert opened_below(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC])
-async def test_follow_without_inotify(path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+@pytest.mark.parametrize(("call", "number"), [("instance", errno.EMFILE), ("add", errno.ENOSPC)])
+async def test_follow_without_inotify(path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> None:
     """A container has all instances, or watches, that root may have."""
 
     def none_left(*_: object) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(inotify, "watch", none_left)
+    monkeypatch.setattr(inotify, call, none_left)
     following = Following(path, tail=1)
     await following.until(b"29\n")
     append(path, numbers([30]))
