@@ -12,7 +12,7 @@ from corten.aio import memory
 from corten.aio.logs import to_stderr
 from corten.cri import config, server
 from corten.errors import CortenError
-from corten.kernel.process import undumpable
+from corten.kernel.process import raise_file_limit, undumpable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = config.load(sys.argv[1:] if arguments is None else arguments)
         level = logging.DEBUG if found.debug else logging.INFO
         to_stderr(level, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+        raise_file_limit()
         memory.bound()
         asyncio.run(server.serve(found))
     except CortenError as error:

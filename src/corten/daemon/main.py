@@ -25,7 +25,7 @@ from corten.daemon.config import Config
 from corten.daemon.lock import lock
 from corten.errors import CortenError
 from corten.http.accepting import Accepting
-from corten.kernel.process import undumpable
+from corten.kernel.process import raise_file_limit, undumpable
 from corten.tasks.launcher import Launcher
 
 if TYPE_CHECKING:
@@ -130,14 +130,6 @@ def _kubernetes(settings: Config, launcher: Launcher, listening: list[sockets.Li
     from corten.daemon import kubernetes  # a daemon without pods does not carry it
 
     return kubernetes.configured(settings, launcher, listening)
-
-
-def raise_file_limit() -> None:
-    """A connection and a supervisor's socket for each of thousands of containers: as many files as may be."""
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def notify_ready() -> None:

@@ -81,6 +81,14 @@ def undumpable() -> None:
     prctl(PR_SET_DUMPABLE, 0)
 
 
+def raise_file_limit() -> None:
+    """As many files as may be: a server has a connection for each client, and one for what it asks of others."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 _arguments = (0, 0)  # address and length of what execve(2) was given; 0 until `own_arguments`
 _subject = ""
 

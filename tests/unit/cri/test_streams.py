@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import resource
 import socket
 import struct
 from contextlib import suppress
@@ -153,6 +156,35 @@ async def test_connections_that_say_nothing_keep_no_stream_from_those_that_may(m
         for _, writer in silent:
             writer.close()
         await streaming.close()
+
+
+async def test_connections_without_a_descriptor_for_them_wait(caplog: pytest.LogCaptureFixture) -> None:
+    """And are said once, not with a traceback for each some hundred times a second: every user can connect."""
+    streaming = server.Streaming(cast(Any, None), "127.0.0.1", 0)
+    await streaming.open()
+    where = ("127.0.0.1", int(streaming.url(server.Ports("pod", (80,))).split(":")[2].split("/")[0]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    clients = [socket.create_connection(where) for _ in range(5)]
+    taken = [os.dup(0) for _ in range(max(map(int, os.listdir("/proc/self/fd"))))]  # no gap is left below the limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))
+    try:
+        async with asyncio.timeout(60):
+            while not caplog.records:
+                await asyncio.sleep(0.001)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in taken:
+            os.close(fd)
+    for client in clients:
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_sendall(client, b"\r\n\r\n")
+        answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 100), 60)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        client.close()
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "cannot take connections, which wait until there is room again: Too many open files"
+    ]
+    await streaming.close()
 
 
 async def ends() -> tuple[socket.socket, tuple[asyncio.StreamReader, asyncio.StreamWriter]]:

@@ -15,9 +15,11 @@ from corten.cri.streaming.forwarding import PROTOCOL, TUNNELLED, Bytes, Forwardi
 from corten.cri.streaming.sessions import Session
 from corten.cri.streaming.tokens import Tokens
 from corten.errors import CortenError, Invalid, NotFound, Unsupported
+from corten.http.accepting import Accepting
 
 log = logging.getLogger(__name__)
 _HEAD = 1 << 16  # bytes
+_BACKLOG = 128
 _PATIENCE = 30.0  # seconds for a request
 _MOST = 1000  # streams at the same time
 _MOST_SILENT = 250  # connections at the same time that have not asked for anything
@@ -47,14 +49,22 @@ class Streaming:
         self._daemon = daemon
         self._address, self._port = address, port
         self._tokens: Tokens[Session | Ports] = Tokens()
-        self._server: asyncio.Server | None = None
+        self._server: Accepting | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._silent: dict[asyncio.Task[None], None] = {}  # those without a request, the oldest first
 
     async def open(self) -> None:
         """OSError when the address cannot be had."""
-        self._server = await asyncio.start_server(self._came, self._address, self._port, limit=_HEAD)
-        self._port = self._server.sockets[0].getsockname()[1]
+        bound = await asyncio.start_server(self._came, self._address, self._port, start_serving=False)
+        sockets = [sock.dup() for sock in bound.sockets]
+        bound.close()
+        for sock in sockets:
+            sock.listen(_BACKLOG)
+        self._port = sockets[0].getsockname()[1]
+        self._server = Accepting(sockets, self._connection)
+
+    def _connection(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=_HEAD), self._came)
 
     def url(self, asked: Session | Ports) -> str:
         host = f"[{self._address}]" if ":" in self._address else self._address
