@@ -135,6 +135,38 @@ def case_kill_all_processes(layout: Layout, path: str) -> None:
         wait_until(lambda: made.pids() == [])
 
 
+def case_groups_that_a_container_made_below(layout: Layout, path: str) -> None:
+    """Deeper than Python calls, longer than a path, and more of them than descriptors."""
+    with group(layout, path) as made:
+        pid = start(made, sleep_forever)
+        for hierarchy in layout.hierarchies:
+            bottom = _descend(hierarchy.mountpoint + path, "d", 1500)
+            if hierarchy.version == 2:
+                cgroupfs.write(bottom, "cgroup.procs", pid)
+            os.close(bottom)
+            os.close(_descend(hierarchy.mountpoint + path, "n" * 255, 20))
+        before = len(os.listdir("/proc/self/fd"))
+        assert made.pids() == [pid]
+        made.kill()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        wait_until(lambda: made.pids() == [])
+        made.remove()
+        assert len(os.listdir("/proc/self/fd")) == before - len(layout.hierarchies)
+    for hierarchy in layout.hierarchies:
+        assert not os.path.exists(hierarchy.mountpoint + path)
+
+
+def _descend(path: str, name: str, levels: int) -> int:
+    """Groups in one another; a descriptor of the lowest."""
+    here = cgroupfs.open_directory(path)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=here)
+        there = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+        os.close(here)
+        here = there
+    return here
+
+
 def case_kill_of_a_group_that_is_removed_meanwhile(layout: Layout, path: str) -> None:
     with group(layout, path):
         again = cgroups.open(layout, path)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -106,25 +108,51 @@ def children(directory: int) -> list[str]:
         return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
+def below(directory: int) -> Iterator[tuple[int, str]]:
+    """The groups below, the lower ones first: a descriptor of the group that one is in, open until the next is asked
+    for, and its name. What is below is made by containers: its depth takes neither descriptors nor a stack, and no
+    path is longer than one name. The way up is `..`, which is kept when a group was removed; none can be moved into
+    another."""
+    if not (names := children(directory)):
+        return
+    here, path, left = os.open(".", _DIRECTORY, dir_fd=directory), list[str](), [names]
+    try:
+        while left[-1] or path:
+            name = left[-1].pop() if left[-1] else ".."
+            try:
+                there = os.open(name, _DIRECTORY, dir_fd=here)
+            except FileNotFoundError:
+                if name == "..":
+                    raise
+                continue
+            os.close(here)
+            here = there
+            if name == "..":
+                left.pop()
+                yield here, path.pop()
+            else:
+                path.append(name)
+                left.append(children(here))
+    finally:
+        os.close(here)
+
+
 def pids(directory: int, deep: bool = True) -> list[int]:
     """The processes of a group and, when `deep`, of those below it. A group that goes away meanwhile has none."""
+    found = _pids(directory, "cgroup.procs")
+    if deep:
+        for above, name in below(directory):
+            found += _pids(above, f"{name}/cgroup.procs")
+    return found
+
+
+def _pids(directory: int, file: str) -> list[int]:
     try:
-        found = [int(word) for word in read(directory, "cgroup.procs").split()]
-        names = children(directory) if deep else []
+        return [int(word) for word in read(directory, file).split()]
     except OSError as error:
         if error.errno not in (errno.ENODEV, errno.ENOENT):
             raise
         return []
-    for name in names:
-        try:
-            below = os.open(name, _DIRECTORY, dir_fd=directory)
-        except FileNotFoundError:
-            continue
-        try:
-            found += pids(below)
-        finally:
-            os.close(below)
-    return found
 
 
 def signal_all(directory: int, number: int = signal.SIGKILL) -> int:
@@ -154,14 +182,13 @@ def remove_tree(path: str) -> None:
     except FileNotFoundError:
         return
     try:
-        for name in children(directory):
-            remove_tree(f"{path}/{name}")
+        for above, name in below(directory):
+            with suppress(FileNotFoundError):
+                os.rmdir(name, dir_fd=above)
     finally:
         os.close(directory)
-    try:
+    with suppress(FileNotFoundError):
         os.rmdir(path)
-    except FileNotFoundError:
-        pass
 
 
 def unified_path(pid: int) -> str:
