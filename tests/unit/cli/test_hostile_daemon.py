@@ -151,6 +151,20 @@ def test_names_of_a_build_s_steps_give_no_orders() -> None:
         assert b"RUN \\x1b[2J" in written(ours, theirs)
 
 
+def test_words_outside_of_tables_give_no_orders(
+    daemon: Daemon, corten: Corten, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "isatty", lambda fd: True)
+    text = "Loaded image: \u00e9\x1b[2J\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in text.encode())
+    daemon.on("POST /images/load", head + pieces + b"0\r\n\r\n")
+    assert corten("load", "-i", "/dev/null") == (0, "Loaded image: \u00e9\\x1b[2J\n", "")
+    daemon.on("GET /networks/n/audit", reply(200, [{"From": "outside", "Obstacles": ["a\x1b[2J"]}]))
+    _, _, err = corten("network", "audit", "n")
+    assert "pass a\\x1b[2J as well" in err and "\x1b" not in err
+
+
 @pytest.mark.parametrize(
     "shown",
     [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+
 from corten.cli.archives import input_parts
 from corten.cli.command import Command
 from corten.cli.errors import CommandError
 from corten.cli.flags import BOOL, LIST, STRING, flag
-from corten.cli.output import STDOUT, write_all
+from corten.cli.output import STDOUT, out
 from corten.cli.platforms import as_json
 from corten.cli.progress import show
 from corten.cli.terminal import is_terminal
@@ -28,8 +30,10 @@ def run(session: Session, flags: Flags) -> int:
     if answer.head.headers.get("content-type", "").startswith("application/json"):
         show(answer.documents(), STDOUT)
     else:
+        text = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         for part in answer.parts():
-            write_all(STDOUT, part)
+            out(text.decode(bytes(part)), end="")
+        out(text.decode(b"", final=True), end="")
     answer.close()
     return 0
 

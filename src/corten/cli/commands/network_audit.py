@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from corten.cli.command import Command
 from corten.cli.flags import BOOL, STRING, flag
 from corten.cli.formats import listing
 from corten.cli.formats.reach import COLUMNS, REACH
+from corten.cli.output import err
 from corten.client import networks
 
 TYPE_CHECKING = False
@@ -21,7 +20,7 @@ def run(session: Session, flags: Flags) -> int:
     if flags.on("exposed"):
         found = [way for way in found if "outside" in way["From"]]
     for chain in sorted({chain for way in found for chain in way.get("Obstacles") or ()}):
-        print(f"WARNING: what comes from elsewhere has to pass {chain} as well, which drops the rest", file=sys.stderr)
+        err(f"WARNING: what comes from elsewhere has to pass {chain} as well, which drops the rest")
     listing.show(REACH, [listing.Row(REACH, way) for way in found], flags.text("format"), COLUMNS)
     return 0
 
