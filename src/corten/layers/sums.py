@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from corten.kernel import descriptors, paths, xattr
-from corten.layers import attributes
+from corten.layers import attributes, holes
 from corten.layers.sources import Level, base, opened, walk
 from corten.layers.whiteout import is_whiteout
 from corten.spec.dockerfile.ignore import Patterns
@@ -23,6 +23,7 @@ from corten.spec.dockerfile.ignore import Patterns
 _ENTRY = struct.Struct("=QQqq32s?")
 _TICK = 50_000_000  # nanoseconds
 _PIECE = 1 << 20
+_HOLES = 1 << 20  # bytes
 
 _Known = tuple[int, int, int, int]
 
@@ -72,9 +73,9 @@ class Memory:
         return b"".join(_ENTRY.pack(*key, *both[key]) for key in list(both)[: most // _ENTRY.size])
 
     def known(self, status: os.stat_result) -> bytes:
-        """SHA-256 of a regular file that looks so; b"" where it was never hashed."""
+        """SHA-256 of a regular file that looks so; b"" where it was never hashed, and where `digest` is no SHA-256."""
         found = self._known.get(_key(status))
-        return found[0] if found is not None else b""
+        return found[0] if found is not None and not _holed(status) else b""
 
     def plain(self, status: os.stat_result) -> bytes:
         """The same of one that is known to have no attributes that travel: to set one changes its ctime."""
@@ -91,7 +92,7 @@ class Memory:
             self._seen[key] = self._seen[key][0], True
 
     def digest(self, seen: int, status: os.stat_result) -> bytes:
-        """SHA-256 of the regular file held by `seen`, an O_PATH descriptor."""
+        """Of the content of the regular file held by `seen`, an O_PATH descriptor: SHA-256, but for large holes."""
         found = self._known.get(_key(status))
         if found is None:
             remembered = settled(status)
@@ -107,15 +108,35 @@ def settled(status: os.stat_result) -> bool:
     return time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) >= _TICK
 
 
+def _holed(status: os.stat_result) -> bool:
+    """Whether a file has holes that take long to read: an image may have terabytes of them in a kilobyte."""
+    return status.st_size - status.st_blocks * 512 >= _HOLES
+
+
 def _hash(seen: int) -> bytes:
     fd = paths.reopen(seen, os.O_RDONLY)
     try:
+        now = os.fstat(fd)
+        if _holed(now):
+            return _hash_data(fd, now.st_size)
         hash_ = hashlib.sha256()
         while piece := os.read(fd, _PIECE):
             hash_.update(piece)
         return hash_.digest()
     finally:
         os.close(fd)
+
+
+def _hash_data(fd: int, size: int) -> bytes:
+    """Without reading a hole. Another function than SHA-256, as no content may have a digest of what is none: the same
+    content with its holes elsewhere has another one, which is a copy too many and no wrong one."""
+    hash_ = hashlib.blake2b(b"%d\n" % size, digest_size=32, person=b"holes")
+    for at, length in holes.data(fd, size):
+        hash_.update(b"%d %d\n" % (at, length))
+        while length and (piece := os.pread(fd, min(_PIECE, length), at)):
+            hash_.update(piece)
+            at, length = at + len(piece), length - len(piece)
+    return hash_.digest()
 
 
 class Sum:

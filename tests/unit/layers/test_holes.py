@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from corten.layers.apply import apply
 from corten.layers.compare import difference
 from corten.layers.entries import Limits
 from corten.layers.source import Source
+from corten.layers.sums import Memory, Sum, settled
+from corten.spec.dockerfile.ignore import Patterns
 from image_parts.trees import tar_of
 
 TERABYTES = 8 << 40
@@ -126,3 +130,46 @@ def test_a_file_of_a_lower_layer_keeps_its_holes(tmp_path: Path) -> None:
     assert status.st_size == TERABYTES and status.st_blocks * 512 < 1 << 20
     with (tmp_path / "upper/g").open("rb") as file:
         assert file.seek(1 << 40) and file.read(6) == b"middle"
+
+
+def summed(top: Path, memory: Memory) -> str:
+    fd = os.open(top, os.O_RDONLY)
+    try:
+        found = Sum(memory, False, Patterns(()))
+        found.one(fd, b".")
+        return found.digest
+    finally:
+        os.close(fd)
+
+
+def test_a_digest_of_what_a_copy_brings_reads_no_hole(tmp_path: Path) -> None:
+    contents: list[tuple[int, list[tuple[int, bytes]]]] = [
+        (TERABYTES, [(0, b"a"), (TERABYTES - 1, b"b")]),
+        (TERABYTES, [(0, b"a"), (TERABYTES - 1, b"c")]),
+        (TERABYTES, [(0, b"a"), (TERABYTES // 2, b"b")]),
+        (TERABYTES, [(0, b"a")]),
+        (TERABYTES - 4096, [(0, b"a")]),
+        (TERABYTES, []),
+    ]
+    found = []
+    file = tmp_path / "file"
+    for size, parts in contents:
+        found.append(summed(sparse(file, size, *parts).parent, Memory()))
+        file.unlink()
+        assert summed(sparse(file, size, *parts).parent, Memory()) == found[-1]
+    assert len(set(found)) == len(contents)
+
+
+def test_a_digest_of_data_alone_is_not_taken_for_one_of_all(tmp_path: Path) -> None:
+    """Packers tell the digest of a layer by SHA-256 of its files."""
+    held = sparse(tmp_path / "file", 1 << 21, (0, b"a"))
+    os.utime(held, (1, 1))
+    full = tmp_path / "full"
+    full.write_bytes(bytes(1 << 21))
+    while not (settled(held.stat()) and settled(full.stat())):
+        time.sleep(0.005)
+    memory = Memory()
+    summed(tmp_path, memory)
+    memory = Memory(memory.packed(1 << 20))
+    assert memory.known(held.stat()) == b""
+    assert memory.known(full.stat()) == hashlib.sha256(bytes(1 << 21)).digest()
