@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, assert_never
 
 from corten.error_codec import encode
-from corten.errors import Conflict, CortenError, StartFailed, Unsupported
+from corten.errors import Conflict, StartFailed, Unsupported
 from corten.instance.contract import Created, Instance, Look, NetworkChange, Size, TreeRequest, Work
 from corten.kernel import process as p
 from corten.supervisor import clone, emulation, endings, failures, requests, reserve, wire
@@ -423,11 +423,8 @@ class Supervisor:
             print_exception()
 
     def _delete(self) -> None:
-        """What cannot be taken away now is swept by the next daemon; the end must be reported all the same."""
-        try:
-            self._instance.delete()
-        except (OSError, CortenError):
-            print_exception()
+        """What cannot be taken away now is swept by the next daemon."""
+        _tried(self._instance.delete)
 
     def _linger(self) -> None:
         """Clients that have not read everything yet keep this process a little longer."""

@@ -58,6 +58,20 @@ def test_it_ends_in_order_when_memory_runs_out_at_the_end(
     assert "Traceback" not in capfd.readouterr().err
 
 
+class Stuck(Instant):
+    """Cannot be taken away, for a reason that is not one of those expected."""
+
+    def delete(self) -> None:
+        super().delete()
+        raise RecursionError("a fault of ours")
+
+
+def test_it_ends_though_its_instance_cannot_be_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "_instance", lambda *_: Stuck())
+    assert _events(tmp_path)[-1] == "exit"
+    assert not (tmp_path / "run").exists()
+
+
 class Hungry(Instant):
     """Lacks memory again and again, `times`, and then ends."""
 
