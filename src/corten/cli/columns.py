@@ -12,30 +12,15 @@ MINIMUM, PADDING = 10, 3
 def align(text: str, minimum: int = MINIMUM, padding: int = PADDING) -> str:
     """`text` with its tabs turned into blanks."""
     lines = [line.split("\t") for line in text.split("\n")]
-    out: list[str] = []
-    _block(lines, 0, len(lines), [], out, minimum, padding)
-    return "\n".join(out)
-
-
-def _block(
-    lines: list[list[str]], start: int, end: int, widths: list[int], out: list[str], minimum: int, padding: int
-) -> None:
-    """Lay out lines[start:end], whose first len(widths) columns are known."""
-    column = len(widths)
-    at = start
-    while at < end:
-        if column >= len(lines[at]) - 1:
-            out.append(_line(lines[at], widths))
-            at += 1
-            continue
-        stop = at
-        width = minimum
-        while stop < end and column < len(lines[stop]) - 1:
-            cell = len(lines[stop][column])
-            width = max(width, cell + padding)
-            stop += 1
-        _block(lines, at, stop, [*widths, width], out, minimum, padding)
-        at = stop
+    block: list[list[int]] = []  # of each column its width, which lines beside each other that have it share
+    widths = []
+    for cells in lines:
+        del block[len(cells) - 1 :]
+        block += [[minimum] for _ in range(len(cells) - 1 - len(block))]
+        for width, cell in zip(block, cells, strict=False):
+            width[0] = max(width[0], len(cell) + padding)
+        widths.append(block.copy())
+    return "\n".join(_line(cells, [width for (width,) in found]) for cells, found in zip(lines, widths, strict=True))
 
 
 def _line(cells: list[str], widths: list[int]) -> str:

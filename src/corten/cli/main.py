@@ -112,7 +112,7 @@ def _perform(command: Command, session: Session, words: list[str]) -> int:
     except (CortenError, OSError) as error:
         _trace(session)
         return _report(error, command, session.path)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         if not session.asked:
             raise
         # Answers are read where they are shown. One without the fields or types of the API ends here, and not in a

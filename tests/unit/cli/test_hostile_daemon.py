@@ -97,6 +97,28 @@ def test_numbers_and_depths_that_json_has_not(text: bytes, daemon: Daemon, corte
     assert (code, out) == (1, "") and err.startswith("the daemon's answer is not JSON") and len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("level", ["[%s]", '{"a":%s}'], ids=["list", "object"])
+def test_depths_that_json_has(level: str, daemon: Daemon, corten: Corten) -> None:
+    """An error in one line, or the answer: what is deep enough to be read may be too deep to be shown."""
+    deep = "1"
+    for depth in range(1, 990):
+        deep = level % deep
+        if depth % 90 == 0:
+            text = f'{{"Id":"x","Config":{deep}}}'.encode()
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(text)
+            daemon.on("GET /info", head + text)
+            for shown in ("{{.}}", "{{json .}}", "{{.Config}}"):
+                code, _, err = corten("info", "-f", shown)
+                assert "Traceback" not in err and len(err.splitlines()) == (code != 0)
+
+
+def test_an_image_s_texts_of_tabs(daemon: Daemon, corten: Corten) -> None:
+    row = {"Id": "x", "Created": 0, "CreatedBy": "\t", "Size": 0, "Comment": "\t" * 5000 + "end"}
+    daemon.on("GET /images/x/history", reply(200, [row, row]))
+    code, out, err = corten("history", "--no-trunc", "x")
+    assert (code, err) == (0, "") and out.count("end") == 2
+
+
 def test_lone_surrogates(daemon: Daemon, corten: Corten) -> None:
     daemon.on("GET /containers/c/changes", reply(200, [{"Path": "/a\udcffb\ud800\U0001f600", "Kind": 1}]))
     assert corten("diff", "c") == (0, "A /a\ufffdb\ufffd\U0001f600\n", "")
