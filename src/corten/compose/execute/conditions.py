@@ -50,6 +50,8 @@ def verdict(step: Await, state: Json) -> Verdict:
         if step.condition == HEALTHY:
             return Failed(f"{prefix}container {step.name} has no healthcheck configured")
         return Met() if status == "running" else Pending()
+    if health == "unhealthy" and status == "restarting":  # because it does not run: its check has not said so
+        return Pending()
     if health == "unhealthy":
         return Failed(f"{prefix}container {step.name} is unhealthy")
     return Met() if health == "healthy" else Pending()

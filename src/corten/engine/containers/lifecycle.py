@@ -163,6 +163,8 @@ def _note_exit(container: Container, exit: Exit, decision: Decision) -> None:
     )
     record.endpoints = {}
     container.standing.clear()
+    if container.health is not None:
+        container.health.end()  # with the state: what is seen to run has the health of its check
     if isinstance(decision, Restart):
         record.restart_count += 1
         container.put_off(decision)

@@ -43,6 +43,11 @@ class Probe:
             self.task.cancel()
             self.task = None
 
+    def end(self) -> None:
+        """Its run is over: as Docker says it, nothing that does not run is healthy."""
+        self.stop()
+        self.status = "unhealthy"
+
     @property
     def taken_for_healthy(self) -> bool:
         """Of a run that an earlier daemon has begun, until its check says something."""
