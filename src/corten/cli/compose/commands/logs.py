@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from corten.client.api import Query
 
 
-#: What ends a container: between two starts it dies no more.
+#: What ends a container. Between two starts there is no "die".
 _ENDS = ("die", "stop", "kill", "destroy")
 
 
