@@ -392,6 +392,16 @@ async def test_input_that_nothing_takes_ends_with_its_client(monkeypatch: pytest
         data = spoken.data(stream, b"x" * 10_000)
     else:
         made, data = channels.SocketChannels(reader, writer, "v5.channel.k8s.io"), masked(b"\0" + b"x" * 10_000)
+    ended: list[ConnectionError] = []
+
+    async def seen(*what: Any) -> None:
+        try:
+            await taking.taken(*what)
+        except ConnectionError as error:
+            ended.append(error)
+            raise
+
+    monkeypatch.setattr(sessions, "taken", seen)
     session = sessions.Session("container", stdin=True, stdout=True)
     running = asyncio.ensure_future(session.run(cast(Daemon, pods), made))
     await sent_until_it_is_not_taken(client, data * 100)
@@ -399,6 +409,7 @@ async def test_input_that_nothing_takes_ends_with_its_client(monkeypatch: pytest
     client.close()
     with suppress(ConnectionError):
         await asyncio.wait_for(running, 60)
+    assert len(ended) <= 1, "nothing more of it is tried"
     writer.close()
     for end in pods.ends:
         end.close()

@@ -71,12 +71,12 @@ class Session:
         """Until the client leaves."""
         async for channel, data in channels.receive():
             if channel == STDIN and self.stdin:
-                with suppress(ConnectionError):  # the program has closed it, and may go on writing
-                    if data:
-                        writer.write(data)
-                        if writer.transport.get_write_buffer_size():
-                            await taken(writer.drain(), channels.left)
-                    elif writer.can_write_eof() and not writer.is_closing():
+                if data:
+                    writer.write(data)
+                    if writer.transport.get_write_buffer_size():
+                        await taken(_drained(writer), channels.left)
+                elif writer.can_write_eof() and not writer.is_closing():
+                    with suppress(ConnectionError):
                         writer.write_eof()
             elif channel == RESIZE and self.tty:
                 await _resize(daemon, where, data)
@@ -89,6 +89,11 @@ class Session:
                 continue
             for stream, piece in frames.feed(data):
                 await channels.send(STDERR if stream == FRAMED_ERROR else STDOUT, bytes(piece))
+
+
+async def _drained(writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):  # the program has closed it, and may go on writing
+        await writer.drain()
 
 
 async def _resize(daemon: Daemon, where: str, data: bytes) -> None:
