@@ -245,6 +245,9 @@ async def test_health(engine: Engine) -> None:
         assert (await anext(source))["Action"] == "health_status: healthy"
     await source.aclose()
     assert container_inspect.state(container)["Health"]["Log"][-1]["ExitCode"] == 0
+    await container_stop.kill(engine.containers, container)
+    await ended(container)
+    assert container_inspect.state(container)["Health"]["Status"] == "unhealthy"
 
 
 @pytest.mark.parametrize("refused", [True, False])
