@@ -337,6 +337,12 @@ REFUSALS: dict[str, tuple[Project, Observed, Asked, str]] = {
         Asked(scales={"web": 2}),
         'the "web" service has the container name "x", which only one container can have',
     ),
+    "more containers than memory": (
+        DEMO,
+        Observed(),
+        Asked(scales={"web": 10**14}),
+        "service web: 100000000000000 containers make more than 10000, which are the most",
+    ),
     "a circle": (
         changed(DEMO, replace(DB, depends_on={"web": HEALTHY})),
         Observed(),

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     Hash = Callable[[Service, Mapping[str, str]], str]
 
 
+_MOST = 10_000  # containers of one `up`: each has steps in memory, and a file from elsewhere says how many
+
+
 class _Planned(msgspec.Struct):
     """One container as it will be: `ref` is its id, or its name where it is made; `made` the steps after which it is
     there, `starts` whether it has to be started, `fresh` whether it has never been; `healthy` that it runs and is."""
@@ -68,6 +71,7 @@ class _Up:
         self.started: dict[str, list[int]] = {}
         self.awaited: dict[tuple[str, str], int] = {}
         self.recreated = set[str]()
+        self.wanted = 0
 
     def graph(self) -> Graph:
         check_possible(self.project, lambda name: name in self.observed.secrets)
@@ -102,6 +106,9 @@ class _Up:
                 f"service {service.name} publishes port {ports[0].published} for {wanted} containers (endpoint_mode: "
                 "vip), which this engine cannot balance: use Corten's, have one container, or give a range of ports"
             )
+        self.wanted += wanted
+        if self.wanted > _MOST:
+            raise Refused(f"service {service.name}: {wanted} containers make more than {_MOST}, which are the most")
         present = self.observed.of(service.name)
         causes = {each.id: self._cause(service, each) for each in present}
         # What differs is the first to go, then what has the highest number.

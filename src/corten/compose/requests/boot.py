@@ -26,6 +26,6 @@ def start_after(project: Project, service: Service, policy: RestartPolicy) -> li
         StartAfter(container=container_name(project, other, number), condition=_CONDITIONS[each.condition])
         for name, each in sorted(service.depends_on.items())
         if (other := project.services.get(name)) is not None
-        for number in range(1, other.replicas + 1)
+        for number in range(1, min(other.replicas, _MOST) + 1)
     ]
     return found[:_MOST]
