@@ -9,7 +9,7 @@ import asyncio
 import select
 from collections.abc import Awaitable, Callable
 
-_PATIENCE = 30.0  # seconds between two looks: what a client sent last has at least as many to be taken when it has left
+_PATIENCE = 30.0  # seconds between two looks: what a client sent last has as many to be taken when it has left
 
 
 def disconnected(transport: asyncio.BaseTransport | None) -> bool:
@@ -33,3 +33,17 @@ async def taken(taking: Awaitable[None], left: Callable[[], bool]) -> None:
         task.result()
     finally:
         task.cancel()
+
+
+def close(writer: asyncio.StreamWriter) -> None:
+    """What is still to be written is, as long as the peer takes some of it between two looks."""
+    writer.close()
+    _look(writer.transport, -1)
+
+
+def _look(transport: asyncio.WriteTransport, before: int) -> None:
+    left = transport.get_write_buffer_size()
+    if left == before:
+        transport.abort()
+    elif left:
+        asyncio.get_running_loop().call_later(_PATIENCE, _look, transport, left)

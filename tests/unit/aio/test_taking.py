@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from corten.aio import taking
-from corten.aio.taking import disconnected, taken
+from corten.aio.taking import close, disconnected, taken
 
 
 async def nothing() -> None:
@@ -66,3 +66,30 @@ async def test_who_waits_may_be_cancelled() -> None:
     waiting.cancel()
     await asyncio.wait({task, waiting})
     assert task.cancelled() and waiting.cancelled()
+
+
+async def test_a_connection_is_closed_though_its_peer_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking, "_PATIENCE", 0.001)
+    ours, theirs = socket.socketpair()
+    _, writer = await asyncio.open_connection(sock=ours)
+    with theirs:
+        while writer.transport.get_write_buffer_size() < 1000:
+            writer.write(bytes(1 << 16))
+        close(writer)
+        async with asyncio.timeout(60):
+            while ours.fileno() >= 0:
+                await asyncio.sleep(0.001)
+
+
+async def test_what_is_still_to_be_written_is() -> None:
+    ours, theirs = socket.socketpair()
+    _, writer = await asyncio.open_connection(sock=ours)
+    reader, other = await asyncio.open_connection(sock=theirs)
+    sent = 0
+    while writer.transport.get_write_buffer_size() < 1000:
+        writer.write(bytes(1 << 16))
+        sent += 1 << 16
+    close(writer)
+    async with asyncio.timeout(60):
+        assert len(await reader.read()) == sent
+    other.close()

@@ -334,11 +334,19 @@ class Pods:
 
     def __init__(self) -> None:
         self.ends: list[socket.socket] = []
+        self.ours: list[Any] = []  # the other ends
 
     async def dial(self, pod: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         end, ours = await ends()
         self.ends.append(end)
+        self.ours.append(ours[1].get_extra_info("socket"))
         return ours
+
+    async def closed(self) -> None:
+        """Ours are, though nothing has read what was written to them."""
+        async with asyncio.timeout(60):
+            while any(sock.fileno() >= 0 for sock in self.ours):
+                await asyncio.sleep(0.001)
 
     async def upgrade(self, path: str, body: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await self.dial("", 0)
@@ -372,6 +380,7 @@ async def test_a_port_forward_that_nothing_takes_ends_with_its_client(monkeypatc
     with suppress(ConnectionError):
         await asyncio.wait_for(running, 60)
     assert made._waiting._bytes == 0
+    await pods.closed()
     writer.close()
     for end in pods.ends:
         end.close()
@@ -410,6 +419,7 @@ async def test_input_that_nothing_takes_ends_with_its_client(monkeypatch: pytest
     with suppress(ConnectionError):
         await asyncio.wait_for(running, 60)
     assert len(ended) <= 1, "nothing more of it is tried"
+    await pods.closed()
     writer.close()
     for end in pods.ends:
         end.close()

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from corten.aio.taking import disconnected, taken
+from corten.aio.taking import close, disconnected, taken
 from corten.cri.daemon import Daemon
 from corten.cri.streaming import spdy, websocket
 from corten.errors import CortenError, Invalid
@@ -221,7 +221,7 @@ class Forwarding:
             try:
                 await self._splice(pair, reader, writer)
             finally:
-                writer.close()
+                close(writer)
         except ConnectionError as error:
             log.debug("port-forward: %s", error)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from corten.aio.taking import close
 from corten.cri.daemon import Daemon
 from corten.cri.streaming import channels as c
 from corten.cri.streaming import websocket
@@ -95,7 +96,7 @@ class Streaming:
             pass  # this process ends; asyncio's own server would log it as an error
         finally:
             self._tasks.discard(task)
-            writer.close()
+            close(writer)
 
     async def _serve(
         self, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

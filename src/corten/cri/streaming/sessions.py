@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from corten.aio.taking import taken
+from corten.aio.taking import close, taken
 from corten.client.stdcopy import STDERR as FRAMED_ERROR
 from corten.client.stdcopy import Frames
 from corten.cri.daemon import Daemon
@@ -64,7 +64,7 @@ class Session:
             for task in (incoming, outgoing):
                 task.cancel()
             await asyncio.wait({incoming, outgoing})
-            writer.close()
+            close(writer)
         return ended(await exit_code(daemon, id)) if id else SUCCESS
 
     async def _input(self, daemon: Daemon, channels: Channels, writer: asyncio.StreamWriter, where: str) -> None:
