@@ -63,6 +63,13 @@ def test_what_the_machine_lacks_is_a_warning(docker: Client) -> None:
     assert "300" in done.out.split() or "weight" in done.err.lower()
 
 
+def test_a_weight_of_a_device_whose_scheduler_has_none(docker: Client) -> None:
+    disks = [disk for disk in Path("/sys/block").iterdir() if (disk / "queue/scheduler").exists()]
+    if not disks:
+        pytest.skip("no block device")
+    docker("run", "--rm", "--blkio-weight-device", f"/dev/{disks[0].name}:300", IMAGE, "true")
+
+
 def test_refused_limits(cli: Client) -> None:
     assert "Minimum memory limit" in cli("run", "--rm", "-m", "1m", IMAGE, "true", code=125).err
     assert cli("run", "--rm", "--memory-swap", "1g", IMAGE, "true", code=125).err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from corten.errors import Invalid
 from corten.kernel import cgroupfs
@@ -25,9 +26,20 @@ def put(directory: int, file: str, *values: object) -> bool:
         return False
     except OSError as error:
         if error.errno in _REFUSED:
-            raise Invalid(f"the kernel does not take {' '.join(map(str, values))} for {file}") from error
+            why = os.strerror(error.errno).lower()
+            raise Invalid(f"the kernel does not take {' '.join(map(str, values))} for {file}: {why}") from error
         raise
     return True
+
+
+def put_weights(directory: int, file: str, *lines: str) -> bool:
+    """The same for devices' weights: False as well when a device's scheduler has none (EOPNOTSUPP; bfq alone does)."""
+    try:
+        return put(directory, file, *lines)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return False
 
 
 def has(directory: int, file: str) -> bool:

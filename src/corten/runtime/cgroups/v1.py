@@ -13,7 +13,7 @@ from typing import Any
 from corten.errors import Conflict, Invalid
 from corten.kernel import cgroupfs
 from corten.runtime.cgroups import words
-from corten.runtime.cgroups.knobs import NOWHERE, has, put
+from corten.runtime.cgroups.knobs import NOWHERE, has, put, put_weights
 
 Json = dict[str, Any]
 Section = Callable[[int, Json, list[str]], None]
@@ -138,7 +138,8 @@ def blkio(directory: int, resources: Json, warnings: list[str]) -> None:
         warnings.append(words.WEIGHT)
     lines = [f"{d['major']}:{d['minor']} {d['weight']}" for d in wanted.get("weightDevice") or () if d.get("weight")]
     if lines and not (
-        put(directory, "blkio.weight_device", *lines) or put(directory, "blkio.bfq.weight_device", *lines)
+        put_weights(directory, "blkio.weight_device", *lines)
+        or put_weights(directory, "blkio.bfq.weight_device", *lines)
     ):
         warnings.append(words.WEIGHT_DEVICE)
     for key, file, _, lacking in THROTTLES:

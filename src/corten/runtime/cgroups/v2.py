@@ -14,7 +14,7 @@ from corten.errors import Invalid
 from corten.kernel import bpf, cgroupfs
 from corten.runtime.cgroups import devices as device_rules
 from corten.runtime.cgroups import v1, words
-from corten.runtime.cgroups.knobs import put
+from corten.runtime.cgroups.knobs import put, put_weights
 
 Json = dict[str, Any]
 
@@ -121,8 +121,8 @@ def io(directory: int, resources: Json, warnings: list[str]) -> None:
         warnings.append(words.WEIGHT)
     pairs = [(f"{d['major']}:{d['minor']}", d["weight"]) for d in wanted.get("weightDevice") or () if d.get("weight")]
     if pairs and not (
-        put(directory, "io.bfq.weight", *(f"{device} {value}" for device, value in pairs))
-        or put(directory, "io.weight", *(f"{device} {io_weight(value)}" for device, value in pairs))
+        put_weights(directory, "io.bfq.weight", *(f"{device} {value}" for device, value in pairs))
+        or put_weights(directory, "io.weight", *(f"{device} {io_weight(value)}" for device, value in pairs))
     ):
         warnings.append(words.WEIGHT_DEVICE)
     for key, _, word, lacking in v1.THROTTLES:
