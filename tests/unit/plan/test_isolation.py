@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corten.errors import Invalid
+from corten.errors import Invalid, Unsupported
 from corten.plan.devices import BlockDevice, block_devices, device_rules_and_nodes
 from corten.plan.facts import DeviceNode, HostFacts, MountPoint
 from corten.plan.isolation import disk_size, facts_for, in_guest
@@ -109,6 +109,11 @@ def test_what_it_cannot_have(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(Invalid) as error:
         check(host(**{"Isolation": "vm", **fields}))
     assert words in str(error.value)
+
+
+def test_only_a_guest_has_a_size() -> None:
+    with pytest.raises(Unsupported, match=r"^--storage-opt is supported only for "):  # Docker's words to here
+        check(host(StorageOpt={"size": "1g"}))
 
 
 def test_who_is_privileged_in_a_guest_has_no_devices_of_the_host() -> None:

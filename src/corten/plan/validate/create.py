@@ -164,7 +164,7 @@ def _check_engine(host: HostConfig, facts: HostFacts) -> None:
     if in_guest(host, facts):
         disk_size(host)
     elif host.storage_opt:
-        raise Unsupported("storage-opt is not supported: this engine keeps no quotas for a container's files")
+        raise Unsupported("--storage-opt is supported only for guests: a container's files have no quotas")
     if host.init and not facts.init_path:
         raise Unsupported("--init is not supported: this daemon has no init binary (install tini, or set init-path)")
 
