@@ -42,6 +42,7 @@ CHANGES_NETWORKS = 6  # `NetworkChange`
 REOPENS_LOG = 6  # `ReopenLog`, and logs as Kubernetes reads them
 SHOWS_COLUMNS = 6  # `Table` with what all columns of ps take
 DIALS = 7  # `Dial`
+ANSWERS_BY_ID = 8  # what has no "id" is not answered
 
 
 class Attachment(NamedTuple):

@@ -156,17 +156,18 @@ class Supervisor:
     # ----------------------------------------------------------------------------------------------- requests
 
     def _received(self, connection: Connection, message: Json, fds: list[int]) -> None:
-        number = message.get("id", 0)
+        number = message.get("id", 0)  # 0: nothing waits for the answer
         try:
             if "until" in message and message["until"] < time.monotonic():  # this process was stopped meanwhile
                 raise TimeoutError("nothing waits for this request any more")
             answer = self._do(requests.decode(message), fds, connection, number)
-            if answer is not None:
+            if answer is not None and number:
                 connection.send({"id": number, "ok": answer})
         except Exception as error:  # a bug must not take the container down with it
             if not isinstance(error, failures.EXPECTED):
                 print_exception()
-            connection.send({"id": number, "error": encode(error)})
+            if number:
+                connection.send({"id": number, "error": encode(error)})
         finally:
             clone.collect()
             for fd in fds:  # those that were not taken

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-VERSION = 7  # of supervisors; docs/supervisor.md says what each brought
+VERSION = 8  # of supervisors; docs/supervisor.md says what each brought
 MAX_FRAME = 16 << 20
 _MAX_FDS = 64
 

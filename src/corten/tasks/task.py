@@ -178,9 +178,9 @@ class SupervisedTask(HostTask):
             raise Unavailable(f"cannot reach the supervisor of container {self.id}: it takes no connections")
         if self._out is None:
             raise Conflict(f"container {self.id} is not running")
-        number = self._number + 1
+        number = self._number = self._number + 1
         future = self._requests[number] = self._loop.create_future()
-        self._tell(do, fds, **body)  # where that fails, `close` sets the error of what waits for the answer
+        self._send({"id": number, "do": do, "until": time.monotonic() + PATIENCE, **body}, fds)
         try:
             answer = await self._within_patience(future, do)
         finally:
@@ -188,13 +188,18 @@ class SupervisedTask(HostTask):
         return answers.content(answer, StartFailed if do in _LONG else Failed)
 
     def _tell(self, do: str, fds: Sequence[int] = (), **body: Any) -> None:
-        """The request with the next number. Nothing where there is no supervisor: it has ended, or is not reached."""
+        """A request whose answer nothing waits for. Older supervisors answer all the same, which is ignored."""
         self._number += 1
+        number = {"id": self._number} if self._version < requests.ANSWERS_BY_ID else {}
+        self._send({**number, "do": do, **body}, fds)
+
+    def _send(self, message: Json, fds: Sequence[int]) -> None:
+        """Nothing where there is no supervisor: it has ended, or is not reached."""
         if self._out is None:
             return
         try:
-            self._out.send({"id": self._number, "do": do, "until": time.monotonic() + PATIENCE, **body}, fds)
-        except OSError:
+            self._out.send(message, fds)
+        except OSError:  # `close` sets the error of what waits for an answer
             self.close()
 
     async def _within_patience(self, future: asyncio.Future[Json], do: str) -> Json:

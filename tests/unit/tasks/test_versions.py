@@ -35,15 +35,19 @@ class Supervisor:
         self.decoder = wire.Decoder()
         self.asked: list[Json] = []
 
-    async def answer(self, answer: Json) -> Json:
+    async def next(self) -> Json:
         while (frame := self.decoder.next()) is None:
             await readable(self.connection.fileno())
             wire.receive(self.connection, self.decoder)
         for fd in frame[1]:
             os.close(fd)
         self.asked.append(frame[0])
-        wire.send(self.connection, {"id": frame[0]["id"], **answer})
         return frame[0]
+
+    async def answer(self, answer: Json) -> Json:
+        request = await self.next()
+        wire.send(self.connection, {"id": request["id"], **answer})
+        return request
 
 
 @asynccontextmanager
@@ -239,6 +243,14 @@ async def test_since_version_4_it_keeps_connections(tmp_path: Path) -> None:
         await made.write_log()  # of version 5
         with pytest.raises(BlockingIOError):
             supervisor.connection.recv(1)
+
+
+async def test_since_version_8_there_is_no_answer_to_that(tmp_path: Path) -> None:
+    async with task(tmp_path, "c1", 8, {}) as (made, supervisor):
+        made.hold("a", supervisor.connection.fileno())
+        made.release("a", answer=False)
+        frames = [await supervisor.next(), await supervisor.next()]
+        assert [(frame["do"], "id" in frame) for frame in frames] == [("hold", False), ("release", False)]
 
 
 async def test_behind_the_end_of_a_run_no_connection_is_kept(tmp_path: Path) -> None:
