@@ -260,6 +260,9 @@ async def _go_on(machines: Machines, machine: Machine, outgoing: Outgoing) -> No
     with suppress(CortenError):
         await task.ask("migrate_cancel")
     with suppress(CortenError, TimeoutError):
+        async with asyncio.timeout(GO):
+            await state.finalized(task)
+    with suppress(CortenError, TimeoutError):
         await _end_mirrors(task, outgoing, force=True)
     for place in outgoing.places:
         with suppress(CortenError):

@@ -130,6 +130,13 @@ async def receive(task: MachineTask, fd: int, most: float = _MOST) -> None:
     await _completed(task, "the machine's state cannot be read in", most=most)
 
 
+async def finalized(task: MachineTask) -> None:
+    """Wait for what QEMU does behind the end that it reports: with `finish-migrate` as RunState it refuses to go on.
+    Returns at once where nothing was sent."""
+    while (await task.ask("query-status")).get("status") == "finish-migrate":
+        await asyncio.sleep(_SOON)
+
+
 async def _say_events(task: MachineTask, pauses: bool) -> None:
     """`pauses`: it stops once more before the last of its state, `pre-switchover` (docs of QEMU's MigrationStatus). One
     whose guest writes faster than memory is sent is slowed down."""
@@ -180,8 +187,10 @@ async def _completed(
             state: Json = await task.ask("query-migrate")
             match state.get("status"):
                 case "completed":
+                    await finalized(task)
                     return state
                 case "failed" | "cancelled":
+                    await finalized(task)
                     reason = str(state.get("error-desc") or state["status"])
                     raise Exhausted(f"{what}: {reason}") if "No space" in reason else Failed(f"{what}: {reason}")
                 case "pre-switchover" if standing is not None:

@@ -8,6 +8,7 @@ import os
 import socket
 import uuid
 from collections.abc import Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import AsyncMock
@@ -150,6 +151,7 @@ class Qemu:
         self.moved: Json = {}
         self.stages: list[str] = []
         self.limit: object = None
+        self.finalizing = 0  # looks at its RunState from which the end of a migration is not done yet
 
     def look(self) -> Json:
         """QEMU's MigrationInfo."""
@@ -171,6 +173,11 @@ class Qemu:
                 return self.look()
             case "query-jobs":
                 return list(self.jobs)
+            case "query-status" if self.finalizing:
+                self.finalizing -= 1
+                return {"running": False, "status": "finish-migrate"}
+            case "cont" if self.finalizing:
+                raise Failed("QEMU refuses cont: Migration is not finalized yet")
             case "query-status":
                 return {"running": self.running, "status": "running" if self.running else "postmigrate"}
             case "cont":
@@ -328,6 +335,24 @@ async def test_the_next_daemon_lets_it_go_on(running: bool, jobs: list[Json]) ->
     world.qemu.running, world.qemu.jobs = running, jobs
     await migration_source.given_up(world.machines, world.machine, cast(Any, world.qemu))
     assert world.qemu.running and not world.qemu.jobs
+    await world.close()
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+async def test_behind_the_end_that_is_reported_it_can_go_on(status: str) -> None:
+    qemu, fd = Qemu(), pipe()
+    qemu.stages, qemu.finalizing = ["active", status], 3
+    with pytest.raises(Failed) if status != "completed" else nullcontext():
+        await state.send(cast(Any, qemu), fd)
+    await qemu.ask("cont")
+    os.close(fd)
+
+
+async def test_one_that_is_given_up_at_its_end_goes_on() -> None:
+    world = World()
+    world.qemu.running, world.qemu.finalizing = False, 3
+    await migration_source.cancel(world.machines, world.machine)
+    assert world.qemu.running
     await world.close()
 
 
